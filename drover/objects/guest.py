@@ -1,0 +1,84 @@
+"""A guest as the agent and its driver see it: everything needed to make it, nothing to look up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from drover.states import PowerState
+
+__all__ = ["GuestClass", "GuestPort", "GuestSpec", "GuestState", "ImageSource"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSource:
+    """Where the bytes of an image come from and what they must be."""
+
+    id: str
+    format: str
+    sha256: str  # "" = not known beforehand
+    size_bytes: int
+    virtual_size_bytes: int
+    url: str  # http(s) or file; the depot's when the conductor holds the bytes
+    token: str = field(default="", repr=False)  # bearer token for the depot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPort:
+    mac: str
+    ip: str
+    prefix_len: int
+    gateway: str
+    dns: tuple[str, ...]
+    mtu: int
+    network_id: str
+    network_name: str
+    kind: str  # NetworkKind
+    bridge: str
+    cidr: str
+    mac_index: int
+    first: str = ""
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSpec:
+    """The frozen description of one guest. The digest of it is stamped into the domain."""
+
+    deployment_id: str
+    uuid: str
+    epoch: int
+    name: str
+    hostname: str
+    project_id: str
+    user_id: str
+    flavor_name: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    virt_type: str = ""  # "" = the host's best
+    image: ImageSource
+    ports: tuple[GuestPort, ...] = ()
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str = field(default="", repr=False)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class GuestClass(StrEnum):
+    """Whose a domain on the hypervisor is (DESIGN §3, domain identity). Epochs are judged by the conductor."""
+
+    OURS = "ours"  # metadata uuid equals the domain's uuid and the deployment is ours
+    FOREIGN = "foreign"  # anything else: listed, never touched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestState:
+    """One domain as the hypervisor shows it. ``operation_id`` is the last stamp (evidence for reboot and the like)."""
+
+    uuid: str
+    name: str
+    kind: GuestClass
+    epoch: int = 0
+    power_state: PowerState = PowerState.UNKNOWN
+    operation_id: str = ""
+    spec_digest: str = ""

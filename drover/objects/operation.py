@@ -1,0 +1,114 @@
+"""Operations: the journal's rows as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from drover.states import Action, OperationState
+
+__all__ = [
+    "Decision",
+    "ErrorInfo",
+    "Operation",
+    "OperationFilter",
+    "OperationPage",
+    "ServiceLog",
+    "StepRecord",
+    "Trace",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """An error as data: code, words, parameters (see drover.errors)."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    params: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    id: str
+    instance_uuid: str
+    instance_name: str = ""
+    action: Action
+    state: OperationState
+    attempt: int
+    params: dict[str, str] = field(default_factory=dict)
+    host: str = ""
+    excluded_hosts: tuple[str, ...] = ()
+    queue_budget_s: float = 300.0
+    run_budget_s: float = 600.0
+    owner: str = ""
+    request_id: str = ""
+    project_id: str = "default"
+    user_id: str = "admin"
+    created_at: datetime
+    started_at: datetime | None = None  # the agent began it
+    finished_at: datetime | None = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One step as it went. ``at_s`` counts from the start of the attempt on that service."""
+
+    name: str
+    at_s: float
+    duration_s: float
+    outcome: str = "done"  # done | skipped | failed | undone | cancelled
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceLog:
+    """The steps of one service in one attempt; one JSON document, not a row a step."""
+
+    service: str  # "conductor@name", "scheduler@name", "agent@host"
+    attempt: int
+    started_at: datetime
+    steps: tuple[StepRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    operation: Operation
+    logs: tuple[ServiceLog, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationFilter:
+    instance: str = ""
+    state: str = ""
+    unfinished: bool = False
+    all_projects: bool = False
+    limit: int = 100
+    marker: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationPage:
+    operations: tuple[Operation, ...]
+    next_marker: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One placement decision, kept: who was asked, what each filter left, who was best, who won.
+
+    ``funnel`` is ``((filter, hosts left), …)`` in order, beginning with ``("all", n)``; ``refused`` says per
+    host the first filter that refused it and its words (first 200 hosts); ``weights`` are
+    ``((host, {weigher: normalised × multiplier}, total), …)`` of the best.
+    """
+
+    operation_id: str
+    attempt: int
+    chosen: str = ""
+    funnel: tuple[tuple[str, int], ...] = ()
+    refused: tuple[tuple[str, str, str], ...] = ()
+    weights: tuple[tuple[str, dict[str, float], float], ...] = ()
+    lost: tuple[str, ...] = ()  # hosts whose last room another request took
+    at: datetime

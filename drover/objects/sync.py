@@ -1,0 +1,179 @@
+"""The one level-triggered conversation between an agent and the conductor (DESIGN §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from drover.objects.guest import GuestSpec
+from drover.objects.host import HostUsage, Inventory
+from drover.objects.instance import InstanceUsage
+from drover.objects.operation import ErrorInfo, StepRecord
+from drover.states import Action, PowerState, Verdict
+
+__all__ = [
+    "Ack",
+    "Begun",
+    "Drop",
+    "Gone",
+    "Held",
+    "Leaving",
+    "Observation",
+    "Order",
+    "Outcome",
+    "Permit",
+    "Result",
+    "SyncReply",
+    "SyncRequest",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Work for a host. ``spec`` is set for every action: the host may have lost its memory."""
+
+    operation_id: str
+    attempt: int
+    action: Action
+    instance_uuid: str
+    epoch: int
+    params: dict[str, str] = field(default_factory=dict)
+    spec: GuestSpec | None = None  # absent only for a delete whose records are thin
+    budget_s: float = 600.0  # counted from receipt, by the agent's own monotonic clock
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The agent has this order in memory (queued or running)."""
+
+    operation_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """The agent began (moves dispatched → running); with ``permit`` it asks leave to start the domain.
+
+    Repeated in every sync until answered; the answer is in :attr:`SyncReply.permits`.
+    """
+
+    operation_id: str
+    attempt: int
+    permit: bool = False
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The end of an order on this host. Repeated until acknowledged.
+
+    ``clean``: nothing of (instance, epoch ≤ this) is left on the host; releases the placement.
+    """
+
+    operation_id: str
+    attempt: int
+    instance_uuid: str
+    epoch: int
+    outcome: Outcome
+    clean: bool = False
+    power_state: PowerState = PowerState.UNKNOWN
+    error: ErrorInfo | None = None
+    started_at: datetime | None = None
+    steps: tuple[StepRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Nothing of (instance, epoch ≤ this) is left on the host: the answer to :class:`Leaving`."""
+
+    instance_uuid: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the hypervisor shows of one of our guests; applied only if newer and from the placement's host and epoch."""
+
+    instance_uuid: str
+    epoch: int
+    power_state: PowerState
+    usage: InstanceUsage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRequest:
+    """``held`` lists every order in the agent's memory that is not yet in ``results``.
+
+    ``want`` is the room per pool: orders beyond it are not handed out. ``guests`` is a complete list of our
+    domains (uuid, epoch) when the agent took one this round, else None: unknown is not empty.
+    """
+
+    host: str
+    session: int
+    seq: int
+    held: tuple[Held, ...] = ()
+    begun: tuple[Begun, ...] = ()
+    results: tuple[Result, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    usage: HostUsage | None = None
+    inventory: Inventory | None = None  # when it changed
+    foreign: tuple[str, ...] | None = None
+    orphans: tuple[str, ...] | None = None
+    want: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """``granted`` true: the domain may start, now and after a restart of the agent, until the placement leaves."""
+
+    operation_id: str
+    attempt: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """This order is no longer yours: stop it, undo what it did on this host, forget it.
+
+    A placement of it that must go is listed under ``leaving`` too and reported ``gone``.
+    """
+
+    operation_id: str
+    attempt: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """The conductor has the result for good: forget it."""
+
+    operation_id: str
+    attempt: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """A record that entitles a destroy of everything of (instance, epoch ≤ this) on this host."""
+
+    instance_uuid: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReply:
+    orders: tuple[Order, ...] = ()
+    permits: tuple[Permit, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    acks: tuple[Ack, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
+    lease_s: float = 15.0
+    next_sync_s: float = 5.0
