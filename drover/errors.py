@@ -76,6 +76,11 @@ class UnknownMethod(BadInput):
     template = "{topic} has no method {method!r}"
 
 
+class UnsupportedVersion(BadInput):
+    code = "UnsupportedVersion"
+    template = "{topic} speaks version {supported}, the message is of version {version}"
+
+
 class MessageTooLarge(BadInput):
     code = "MessageTooLarge"
     template = "message of {size_bytes} bytes is over the limit of {limit_bytes}"
@@ -235,6 +240,20 @@ class NoAddresses(Conflict):
     template = "network {network!r} has {free} free addresses, {wanted} wanted"
 
 
+class OffsetMismatch(Conflict):
+    """A chunk does not begin where the depot's bytes end; go on from ``size_bytes``."""
+
+    code = "OffsetMismatch"
+    template = "image {image}: the depot has {size_bytes} bytes, the chunk begins at {offset}"
+
+
+class TokenRefused(DroverError):
+    """A depot token is malformed, forged, expired, or made for another image or purpose."""
+
+    code = "TokenRefused"
+    template = "depot token refused: {reason}"
+
+
 # --- hosts and agents --------------------------------------------------------------------------------------
 
 
@@ -334,6 +353,7 @@ class GuestNotFound(DriverError):
     code = "GuestNotFound"
     template = "no guest {instance} here"
     retryable = False
+    exit_code = 3
 
 
 class GuestConflict(DriverError):
@@ -347,6 +367,11 @@ class GuestConflict(DriverError):
 class VirtTypeUnsupported(DriverError):
     code = "VirtTypeUnsupported"
     template = "virt type {virt_type} does not work here: {reason}"
+
+
+class BridgeNotFound(DriverError):
+    code = "BridgeNotFound"
+    template = "this host has no bridge {bridge!r} for network {network!r}"
 
 
 class ImageFetchFailed(DriverError):
@@ -393,6 +418,20 @@ class StoreBusy(Unavailable):
     template = "database busy: {detail}"
 
 
+class StoreConflict(Conflict):
+    """A row stands against what was written. *constraint* is its name in drover.db.schema, "" when not told."""
+
+    code = "StoreConflict"
+    template = "constraint {constraint!r} refuses it: {detail}"
+
+
+class StatementRefused(DroverError):
+    """The database does not take this statement: a defect of Drover, or a schema of another release."""
+
+    code = "StatementRefused"
+    template = "database refused a statement: {detail}"
+
+
 class SchemaMismatch(DroverError):
     code = "SchemaMismatch"
     template = "database is at revision {actual}, this release needs {expected}; run: drover db upgrade"
@@ -402,6 +441,11 @@ class SchemaMismatch(DroverError):
 class DatabaseInUse(Conflict):
     code = "DatabaseInUse"
     template = "database file {path} is in use by another process"
+
+
+class LabFailed(DroverError):
+    code = "LabFailed"
+    template = "lab: {reason}"
 
 
 class WaitTimeout(DroverError):
@@ -416,7 +460,8 @@ def _all_errors() -> dict[str, type[DroverError]]:
     todo: list[type[DroverError]] = [DroverError]
     while todo:
         cls = todo.pop()
-        found[cls.code] = cls
+        if "code" in vars(cls):  # oslo.messaging makes a subclass of each error that arrives from afar
+            found[cls.code] = cls
         todo.extend(cls.__subclasses__())
     return found
 

@@ -33,14 +33,15 @@ class Log:
     def warning(self, words: str, **fields: Any) -> None:
         self._log(logging.WARNING, words, fields)
 
-    def error(self, words: str, **fields: Any) -> None:
-        self._log(logging.ERROR, words, fields)
+    def error(self, words: str, *, cause: BaseException | None = None, **fields: Any) -> None:
+        """A failure; with *cause*, its traceback follows."""
+        self._log(logging.ERROR, words, fields, exc_info=cause or False)
 
     def exception(self, words: str, **fields: Any) -> None:
         """For what nobody expected: the event with the traceback of the exception being handled."""
         self._log(logging.ERROR, words, fields, exc_info=True)
 
-    def _log(self, level: int, words: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
+    def _log(self, level: int, words: str, fields: dict[str, Any], *, exc_info: bool | BaseException = False) -> None:
         if self._logger.isEnabledFor(level):
             line = " ".join([words, *(f"{key}={_shown(value)}" for key, value in fields.items())])
             self._logger.log(level, "%s", line, exc_info=exc_info)

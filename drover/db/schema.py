@@ -246,6 +246,7 @@ host = Table(
     Column("boot_id", String(64), nullable=False),
     Column("session", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("incarnation", BigInteger, nullable=False),  # of the agent that opened the session
     Column("adopt", Integer, nullable=False),  # 1: the next registration may be another machine
     Column("address", NAME, nullable=False),
     Column("version", String(32), nullable=False),

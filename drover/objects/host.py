@@ -71,6 +71,7 @@ class Registration:
     inventory: Inventory
     address: str = ""
     version: str = ""
+    incarnation: int = 0  # rises with every start of this host's agent; kept in its state dir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,7 @@ class Operation:
     project_id: str = "default"
     user_id: str = "admin"
     created_at: datetime
+    dispatched_at: datetime | None = None  # a host was claimed or known
     started_at: datetime | None = None  # the agent began it
     finished_at: datetime | None = None
     error: ErrorInfo | None = None

@@ -56,7 +56,7 @@ class Bus(Protocol):
     def call(self, address: Address, message: Message, timeout_s: float = 10.0) -> Any:
         """Send and wait for the plain JSON result.
 
-        :raises drover.errors.BusUnavailable: not sent, after a finite number of tries.
+        :raises drover.errors.BusUnavailable: not sent as far as is known, after a finite number of tries.
         :raises drover.errors.CallTimeout: no answer in time; it may have been done or may yet be.
         :raises drover.errors.MessageTooLarge: over :data:`MAX_MESSAGE_BYTES`; not sent.
         """

@@ -195,6 +195,13 @@ class ConductorAPI(Protocol):
     def dispatched(self, ctx: RequestContext, operation_ids: tuple[str, ...]) -> None:
         """From a scheduler: these were claimed; hand out their orders early."""
 
+    @cast_
+    def unplaceable(self, ctx: RequestContext, operation_ids: tuple[str, ...]) -> None:
+        """From a scheduler: no host takes these, and the decision of their attempt says why.
+
+        Those still in ``scheduling`` at the attempt of that decision fail with ``NoValidHost``.
+        """
+
     @call
     def ping(self, ctx: RequestContext) -> str: ...
 

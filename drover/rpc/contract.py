@@ -41,6 +41,7 @@ def cast_(method: F) -> F:
 class _Method:
     name: str
     kind: str
+    signature: inspect.Signature  # ctx first
     arguments: tuple[tuple[str, Any, Any], ...]  # (name, annotation, default or inspect.Parameter.empty)
     returns: Any
 
@@ -61,11 +62,15 @@ def _methods(protocol: type) -> typing.Iterator[_Method]:
         if kind is None:
             continue
         hints = typing.get_type_hints(function)
-        parameters = list(inspect.signature(function).parameters.values())[2:]  # without self, ctx
+        _, *parameters = inspect.signature(function).parameters.values()  # without self
+        signature = inspect.Signature(parameters)
+        if reserved := {"ctxt", "method"} & set(signature.parameters):
+            raise TypeError(f"{name}: oslo.messaging takes the argument names {reserved} itself")
         yield _Method(
             name=name,
             kind=kind,
-            arguments=tuple((p.name, hints[p.name], p.default) for p in parameters),
+            signature=signature,
+            arguments=tuple((p.name, hints[p.name], p.default) for p in parameters[1:]),
             returns=hints.get("return", Any),
         )
 
@@ -88,23 +93,34 @@ class _Client:
             raise AttributeError(name)
 
         def send(ctx: RequestContext, *values: Any, **named: Any) -> Any:
-            named.update(zip((argument for argument, _, _ in method.arguments), values, strict=False))
+            bound = method.signature.bind(ctx, *values, **named)
+            given = list(bound.arguments.items())[1:]
             message = Message(
                 method=name,
-                args={key: codec.to_plain(value) for key, value in named.items()},
+                args={key: codec.to_plain(value) for key, value in given},
                 context=codec.to_plain(ctx),
                 version=self._contract.version,
             )
             if method.kind == "cast":
                 self._bus.cast(self._address, message)
                 return None
+            bound.apply_defaults()
             # A long poll names its own patience; the call must outlast it.
-            patience = float(named.get("timeout_s") or 0.0) + self._timeout_s
-            reply = self._bus.call(self._address, message, patience)
+            patience_s = self._timeout_s + float(bound.arguments.get("timeout_s", 0.0))
+            reply = self._bus.call(self._address, message, patience_s)
             return codec.from_plain(reply, method.returns, what=f"{name} reply")
 
         self.__dict__[name] = send
         return send
+
+
+def _serves(ours: str, theirs: str) -> bool:
+    """Whether a service of version *ours* understands a message of version *theirs*."""
+    try:
+        (our_major, our_minor), (major, minor) = (map(int, version.split(".")) for version in (ours, theirs))
+    except ValueError:
+        return False
+    return major == our_major and minor <= our_minor
 
 
 class Endpoint:
@@ -119,11 +135,16 @@ class Endpoint:
         """Check, convert, run, convert back.
 
         :raises errors.UnknownMethod: not of this contract.
+        :raises errors.UnsupportedVersion: of another major version, or newer than this release.
         :raises errors.BadRequest: wrong types, missing or unknown arguments, no context.
         """
         method = self._contract.methods.get(message.method)
         if method is None:
             raise errors.UnknownMethod(topic=self._contract.topic, method=message.method)
+        if not _serves(self._contract.version, message.version):
+            raise errors.UnsupportedVersion(
+                topic=self._contract.topic, supported=self._contract.version, version=message.version
+            )
         ctx = codec.from_plain(message.context, RequestContext, what=message.method)
         arguments = self._arguments(method, message.args)
         result = getattr(self._implementation, method.name)(ctx, **arguments)
@@ -138,6 +159,7 @@ class Endpoint:
             if name not in given:
                 if default is inspect.Parameter.empty:
                     raise errors.BadRequest(method=method.name, reason=f"missing argument {name}")
+                converted[name] = default
                 continue
             try:
                 converted[name] = msgspec.convert(given[name], annotation)

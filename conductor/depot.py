@@ -1,0 +1,159 @@
+"""The image depot: an HTTP server that takes image bytes from users and gives them to agents.
+
+    HEAD /v1/images/{id}            write token   204, Upload-Offset: bytes that are here
+    PUT  /v1/images/{id}?offset=N   write token   204, Upload-Offset; 409 when N is not where the bytes end
+    GET  /v1/images/{id}            read token    200 or 206 (one Range)
+
+A refusal is a :class:`drover.errors.DroverError` as JSON, for HEAD in the header ``X-Drover-Error``. The depot
+speaks plain HTTP: put a proxy with TLS before it where the management network is not trusted.
+"""
+
+from __future__ import annotations
+
+import socketserver
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from conductor.depot_request import DepotHandler
+from conductor.depot_store import DepotStore
+from drover import errors, log
+from drover.conf.depot import DepotSettings
+from drover.db import image as image_rows
+from drover.db.engine import Database
+from drover.depot import TokenPurpose, check_token
+from drover.objects.catalog import ImageStatus
+from drover.runtime import Runtime, Task
+from drover.units import GIB
+
+__all__ = ["Depot"]
+
+LOG = log.get(__name__)
+
+#: connections that may wait for a worker; further ones are closed at once, and clients come back
+_WAITING = 256
+#: seconds that :meth:`Depot.stop` gives to requests that run
+_DRAIN_S = 10.0
+
+
+class Depot:
+    """One server over the depot directory. Everything it knows is in the files and the database."""
+
+    def __init__(self, runtime: Runtime, database: Database, settings: DepotSettings, depot_key: str) -> None:
+        self.settings = settings
+        self.runtime = runtime
+        self.store = DepotStore(Path(settings.directory))
+        self._database = database
+        self._key = depot_key
+        self._server: _Server | None = None
+        self._task: Task | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; 0 before :meth:`start`."""
+        return int(self._server.server_address[1]) if self._server else 0
+
+    def start(self) -> None:
+        """Remove what a crash left behind, listen, and serve until :meth:`stop`.
+
+        :raises errors.InvalidConfig: it cannot listen there, or the directory cannot be made.
+        """
+        address = (self.settings.listen_address, self.settings.listen_port)
+        try:
+            self.store.prepare()
+            self._server = _Server(address, partial(DepotHandler, self), self.runtime, self.settings.workers)
+        except OSError as exc:
+            raise errors.InvalidConfig(reason=f"[depot] {address[0]}:{address[1]}, {exc}") from None
+        try:
+            self.sweep()
+        except (errors.Unavailable, OSError) as exc:
+            LOG.warning("depot not swept, the next start will", error=exc)
+        self._task = self.runtime.spawn("depot", self._server.serve_forever)
+        LOG.info("depot listens", address=address[0], port=self.port, directory=self.settings.directory)
+
+    def stop(self) -> None:
+        """Take no more connections and let the requests that run end, for ten seconds at most."""
+        if self._server is not None and self._task is not None:
+            self._server.shutdown()
+            self._task.join()
+            self._server.drain(_DRAIN_S)
+            self._server.server_close()
+            self._server = None
+
+    def sweep(self) -> None:
+        """Remove bytes that no image has: a delete or a refusal was cut between its row and its files."""
+        # Files first, rows second: a file's row is older than the file.
+        found = self.store.image_ids()
+        with self._database.read() as conn:
+            statuses = image_rows.statuses(conn, found)
+        for image_id in sorted(found):
+            match statuses.get(image_id):
+                case None:
+                    self.store.remove(image_id)
+                case ImageStatus.ERROR:
+                    self.store.remove_bytes(image_id)
+                case _:
+                    pass
+
+    # what the handler asks
+
+    def check_token(self, token: str, purpose: TokenPurpose, image_id: str) -> None:
+        """:raises errors.TokenRefused: no leave."""
+        check_token(self._key, token, purpose, image_id, self.runtime.clock.now())
+
+    def receive(self, image_id: str, offset: int, chunk: bytes) -> int:
+        """Add a chunk to a queued image; how many bytes are here then.
+
+        :raises errors.ImageNotFound: no such image. InvalidImage: it takes no bytes, or they are too many.
+            OffsetMismatch, DiskFull, Unavailable: see :meth:`DepotStore.append`.
+        """
+        with self._database.read() as conn:
+            image = image_rows.find(conn, image_id)
+        if image is None:
+            raise errors.ImageNotFound(ref=image_id)
+        if image.status is ImageStatus.ERROR or image.url:
+            raise errors.InvalidImage(image=image_id, reason="it takes no bytes")
+        limit = image.size_bytes or self.settings.max_image_gib * GIB
+        if offset + len(chunk) > limit:
+            raise errors.InvalidImage(image=image_id, reason=f"more than {limit} bytes")
+        return self.store.append(image_id, offset, chunk)
+
+
+class _Server(socketserver.TCPServer):
+    """TCPServer that gives each connection to a bounded pool. (HTTPServer would ask the DNS for our name.)"""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(
+        self, address: tuple[str, int], handler: Callable[..., DepotHandler], runtime: Runtime, workers: int
+    ) -> None:
+        super().__init__(address, handler)
+        self._pool = runtime.pool("depot", workers)
+        self._gate = runtime.lock()  # protects _open
+        self._most = workers + _WAITING
+        self._open = 0
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._gate:
+            admitted = self._open < self._most
+            self._open += admitted
+        if admitted:
+            self._pool.submit(lambda: self._serve(request, client_address))
+        else:
+            LOG.warning("depot is full, connection closed", client=client_address[0])
+            self.shutdown_request(request)
+
+    def drain(self, timeout_s: float) -> None:
+        self._pool.close(timeout_s)
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except OSError as exc:
+            LOG.debug("depot connection lost", client=client_address[0], error=exc)
+        finally:
+            self.shutdown_request(request)
+            with self._gate:
+                self._open -= 1

@@ -1,0 +1,206 @@
+"""What decisions come to: effects as values, and the one place that writes them.
+
+Every decision of the conductor (a sync's items, a verb, the reaper) is a pure function that answers with
+effects.  :func:`apply` writes a batch of them in one fixed order of locks (operations, instances, placements,
+capacity), so that concurrent transactions do not deadlock, and tells what must be said after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
+
+from drover.clock import to_iso
+from drover.db import claim, instance, operation, placement
+from drover.db.schema import instance as instance_table
+from drover.objects.operation import ErrorInfo, Operation, ServiceLog
+from drover.states import OperationState, PlacementState, PowerState, VmState
+
+__all__ = ["Applied", "Begin", "Effect", "Finish", "Grant", "Log", "Move", "Owner", "Release", "Requeue", "Vm", "apply"]
+
+#: where a placement may come from when the agent asks to start its domain
+GRANTABLE = (PlacementState.RESERVED, PlacementState.HELD, PlacementState.PERMITTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The agent works on it: dispatched → running."""
+
+    operation_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The agent asks leave to start the domain of this placement: → permitted, unless it moved on."""
+
+    operation_id: str
+    attempt: int
+    instance_uuid: str
+    host: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """An operation ends."""
+
+    operation_id: str
+    attempt: int
+    state: OperationState
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """A build goes back to the scheduler with the next attempt and the next epoch, never to *exclude* again."""
+
+    operation: Operation
+    exclude: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vm:
+    """Columns of an instance that change; None leaves one as it is."""
+
+    instance_uuid: str
+    vm_state: VmState | None = None
+    power_state: PowerState | None = None
+    host: str | None = None
+    fault: ErrorInfo | None = None
+    launched: bool = False
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A placement that is in one of the states *of* goes to *to*."""
+
+    instance_uuid: str
+    host: str
+    epoch: int
+    to: PlacementState
+    of: tuple[PlacementState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing of the placement is left: the row goes, and with it capacity (and, once deleted, addresses)."""
+
+    instance_uuid: str
+    host: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Keep what a service logged."""
+
+    operation_id: str
+    document: ServiceLog
+
+
+Effect = Begin | Grant | Finish | Requeue | Vm | Move | Release | Log
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who writes, when, and until when its lease on what it touches runs."""
+
+    name: str
+    now: datetime
+    until: datetime
+
+
+@dataclass(slots=True)
+class Applied:
+    """What the caller says after the commit."""
+
+    finished: list[str] = field(default_factory=list)
+    requeued: list[str] = field(default_factory=list)
+    granted: set[tuple[str, str, int]] = field(default_factory=set)  # (instance, host, epoch)
+
+
+def apply(conn: Connection, effects: Sequence[Effect], owner: Owner) -> Applied:
+    """Write *effects* inside the caller's transaction. Repeating a batch changes nothing."""
+    applied = Applied()
+    _operations(conn, effects, owner, applied)
+    _instances(conn, effects, owner)
+    _placements(conn, effects, applied)
+    operation.add_logs(conn, [(e.operation_id, e.document) for e in effects if isinstance(e, Log)])
+    return applied
+
+
+def _operations(conn: Connection, effects: Sequence[Effect], owner: Owner, applied: Applied) -> None:
+    begun = [(e.operation_id, e.attempt) for e in effects if isinstance(e, Begin)]
+    operation.begin(conn, begun, owner.now, owner.until)
+    plain: dict[OperationState, list[tuple[str, int]]] = {}
+    for effect in effects:
+        if isinstance(effect, Finish):
+            applied.finished.append(effect.operation_id)
+            if effect.error is None:
+                plain.setdefault(effect.state, []).append((effect.operation_id, effect.attempt))
+            else:
+                pair = (effect.operation_id, effect.attempt)
+                operation.finish(conn, [pair], effect.state, effect.error, owner.now)
+        elif isinstance(effect, Requeue):
+            applied.requeued.append(effect.operation.id)
+            operation.requeue(conn, effect.operation, exclude=effect.exclude, owner=owner.name, until=owner.until)
+    for state, pairs in plain.items():
+        operation.finish(conn, pairs, state, None, owner.now)
+
+
+def _instances(conn: Connection, effects: Sequence[Effect], owner: Owner) -> None:
+    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for effect in effects:
+        if isinstance(effect, Vm):
+            values = _columns(effect, owner.now)
+            by_columns.setdefault(tuple(values), []).append({"b_uuid": effect.instance_uuid, **values})
+        elif isinstance(effect, Requeue):
+            instance.change(conn, effect.operation.instance_uuid, host="", epoch=instance_table.c.epoch + 1)
+    for columns, rows in sorted(by_columns.items()):
+        statement = (
+            update(instance_table)
+            .where(instance_table.c.uuid == bindparam("b_uuid"))
+            .values({column: bindparam(column) for column in columns})
+        )
+        conn.execute(statement, sorted(rows, key=lambda row: str(row["b_uuid"])))
+
+
+def _columns(effect: Vm, now: datetime) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if effect.vm_state is not None:
+        values["vm_state"] = effect.vm_state.value
+        if effect.vm_state is not VmState.ERROR and effect.fault is None:
+            values["fault"] = ""
+    if effect.power_state is not None:
+        values["power_state"] = effect.power_state.value
+    if effect.host is not None:
+        values["host"] = effect.host
+    if effect.fault is not None:
+        values["fault"] = instance.fault_json(effect.fault.code, effect.fault.message, now)
+    if effect.launched:
+        values["launched_at"] = to_iso(now)
+    if effect.deleted:
+        values["deleted_at"] = to_iso(now)
+    return values
+
+
+def _placements(conn: Connection, effects: Sequence[Effect], applied: Applied) -> None:
+    grants = [(e.instance_uuid, e.host, e.epoch) for e in effects if isinstance(e, Grant)]
+    applied.granted = placement.move(conn, grants, PlacementState.PERMITTED, of=GRANTABLE)
+    moves: dict[tuple[PlacementState, tuple[PlacementState, ...]], list[tuple[str, str, int]]] = {}
+    for effect in effects:
+        if isinstance(effect, Move):
+            key = (effect.instance_uuid, effect.host, effect.epoch)
+            moves.setdefault((effect.to, effect.of), []).append(key)
+    for (to, of), keys in moves.items():
+        placement.move(conn, keys, to, of=of)
+    releases = {(e.instance_uuid, e.host, e.epoch) for e in effects if isinstance(e, Release)}
+    claim.release_many(conn, releases)
+    touched = {uuid for uuid, _, _ in releases} | {e.instance_uuid for e in effects if isinstance(e, Vm) and e.deleted}
+    instance.forget_released(conn, touched)

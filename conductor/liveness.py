@@ -1,0 +1,63 @@
+"""Judging silence: by this conductor's own monotonic clock, and only while its own echo works (DESIGN §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from drover.db.host import Pulse
+
+__all__ = ["Judgement", "Liveness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``braked``: too many fell silent at once; nothing may be moved because of silence."""
+
+    silent: frozenset[str] = frozenset()
+    fell: frozenset[str] = frozenset()  # up in the database, silent now
+    rose: frozenset[str] = frozenset()  # down in the database, speaking now
+    braked: bool = False
+
+
+@dataclass(slots=True)
+class _Heard:
+    mark: tuple[int, int]  # (session, seq)
+    since: float  # monotonic
+    moved: bool = False  # seen to change by this conductor: a sync arrived, this is no old row
+
+
+@dataclass(slots=True)
+class Liveness:
+    """What one conductor has heard of each host. A conductor that just started has to listen first."""
+
+    silent_after_s: float
+    brake_share: float
+    _heard: dict[str, _Heard] = field(default_factory=dict)
+
+    def judge(self, pulses: Sequence[Pulse], now: float, *, echo: bool) -> Judgement:
+        """Judge all hosts from their rows.
+
+        :param now: monotonic seconds.
+        :param echo: whether a message of this conductor to itself came back; if not, it is this conductor that is
+            cut off, and it starts listening anew.
+        """
+        if not echo:
+            self._heard.clear()
+        for pulse in pulses:
+            mark = (pulse.session, pulse.seq)
+            heard = self._heard.get(pulse.host)
+            if heard is None or heard.mark != mark:
+                self._heard[pulse.host] = _Heard(mark, now, moved=heard is not None)
+        if not echo:
+            return Judgement()
+        silent = {p.host for p in pulses if now - self._heard[p.host].since > self.silent_after_s}
+        fell = {p.host for p in pulses if p.up and p.host in silent}
+        rose = {p.host for p in pulses if not p.up and p.host not in silent and self._heard[p.host].moved}
+        braked = len(fell) >= 3 and len(fell) > self.brake_share * len(pulses)
+        return Judgement(
+            silent=frozenset(silent),
+            fell=frozenset() if braked else frozenset(fell),
+            rose=frozenset(rose),
+            braked=braked,
+        )

@@ -1,0 +1,87 @@
+"""From operations to the orders that go to hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from drover.db import guest, placement
+from drover.objects.catalog import Image
+from drover.objects.guest import GuestSpec, ImageSource
+from drover.objects.operation import Operation
+from drover.objects.sync import Order
+from drover.states import Action, PlacementState
+
+__all__ = ["OrderBook"]
+
+
+class OrderBook:
+    """Writes orders out of rows.
+
+    :param image_source: where a host gets an image's bytes; makes the depot's token.
+    """
+
+    def __init__(self, deployment_id: str, image_source: Callable[[Image], ImageSource]) -> None:
+        self._deployment_id = deployment_id
+        self._image_source = image_source
+
+    def hand_out(self, conn: Connection, operations: Sequence[Operation]) -> list[Order]:
+        """Orders for dispatched or running *operations*; the placements of builds go from reserved to held.
+
+        A build whose placement is not there, or leaving, gives no order: the reaper settles it.
+        """
+        if not operations:
+            return []
+        placements = placement.find_of_instances(conn, (op.instance_uuid for op in operations))
+        parts = guest.gather(conn, (op.instance_uuid for op in operations if op.action is not Action.DELETE))
+        orders: list[Order] = []
+        held: list[tuple[str, str, int]] = []
+        for op in operations:
+            epochs = [
+                p.epoch
+                for p in placements.get(op.instance_uuid, ())
+                if p.host == op.host and (p.state is not PlacementState.LEAVING or op.action is Action.DELETE)
+            ]
+            if not epochs:
+                continue
+            if op.action is Action.BUILD:
+                held.append((op.instance_uuid, op.host, epochs[-1]))
+            orders.append(self._order(op, epochs[-1], parts.get(op.instance_uuid)))
+        placement.move(conn, held, PlacementState.HELD, of=(PlacementState.RESERVED,))
+        return orders
+
+    def _order(self, op: Operation, epoch: int, parts: guest.Parts | None) -> Order:
+        return Order(
+            operation_id=op.id,
+            attempt=op.attempt,
+            action=op.action,
+            instance_uuid=op.instance_uuid,
+            epoch=epoch,
+            params=op.params,
+            spec=self._spec(parts, epoch) if parts else None,
+            budget_s=op.run_budget_s,
+            request_id=op.request_id,
+        )
+
+    def _spec(self, parts: guest.Parts, epoch: int) -> GuestSpec:
+        i = parts.instance
+        return GuestSpec(
+            deployment_id=self._deployment_id,
+            uuid=i.uuid,
+            epoch=epoch,
+            name=i.name,
+            hostname=i.name,
+            project_id=i.project_id,
+            user_id=i.user_id,
+            flavor_name=i.flavor.name,
+            vcpus=i.flavor.vcpus,
+            memory_mib=i.flavor.memory_mib,
+            disk_gib=i.flavor.disk_gib,
+            virt_type=i.flavor.extra_specs.get("virt_type", "") or parts.image.virt_type,
+            image=self._image_source(parts.image),
+            ports=parts.ports,
+            ssh_keys=parts.secret.ssh_keys,
+            user_data=parts.secret.user_data,
+            metadata=i.metadata,
+        )

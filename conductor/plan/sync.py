@@ -1,0 +1,231 @@
+"""What one sync of an agent means (DESIGN §3): verdicts, permits, drops, and the effects behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from conductor.effect import Begin, Effect, Finish, Grant, Log, Move, Release, Requeue, Vm
+from drover.objects.operation import ErrorInfo, Operation, ServiceLog
+from drover.objects.placement import Placement
+from drover.objects.sync import Ack, Begun, Drop, Gone, Held, Outcome, Permit, Result
+from drover.states import (
+    FINAL_STATES,
+    VERBS,
+    Action,
+    OperationState,
+    PlacementState,
+    PoolKind,
+    PowerState,
+    Verdict,
+    VmState,
+)
+
+__all__ = ["Facts", "SyncPlan", "choose_orders", "plan_begun", "plan_drops", "plan_gone", "plan_result"]
+
+#: order of service: what frees comes before what takes
+_RANK = {PoolKind.DELETE: 0, PoolKind.LIFECYCLE: 1, PoolKind.BUILD: 2}
+
+_NOT_LEAVING = (
+    PlacementState.RESERVED,
+    PlacementState.HELD,
+    PlacementState.PERMITTED,
+    PlacementState.ACTIVE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Rows as they are, those that may be written held by the transaction."""
+
+    operations: Mapping[str, Operation]  # by id
+    busy: Mapping[str, Operation]  # the unfinished operation of an instance, by instance uuid
+    placements: Mapping[str, Sequence[Placement]]  # by instance uuid
+    build_attempts: int
+
+
+@dataclass(slots=True)
+class SyncPlan:
+    """The answer to one agent, and what is written for it."""
+
+    effects: list[Effect] = field(default_factory=list)
+    acks: list[Ack] = field(default_factory=list)
+    permits: list[Permit] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+
+
+def _current(op: Operation | None, attempt: int, host: str) -> bool:
+    return op is not None and op.state not in FINAL_STATES and op.attempt == attempt and op.host == host
+
+
+def _here(facts: Facts, instance_uuid: str, host: str, epoch: int) -> list[Placement]:
+    """Placements of the instance on *host* up to *epoch*."""
+    return [p for p in facts.placements.get(instance_uuid, ()) if p.host == host and p.epoch <= epoch]
+
+
+def plan_result(plan: SyncPlan, facts: Facts, host: str, result: Result) -> None:
+    """The end of an order, as its host tells it."""
+    op = facts.operations.get(result.operation_id)
+    plan.acks.append(Ack(operation_id=result.operation_id, attempt=result.attempt, verdict=_verdict(op, result, host)))
+    if op is None or not _current(op, result.attempt, host):
+        return
+    if result.started_at is not None and result.steps:
+        document = ServiceLog(
+            service=f"agent@{host}", attempt=result.attempt, started_at=result.started_at, steps=result.steps
+        )
+        plan.effects.append(Log(op.id, document))
+    if op.action is Action.BUILD:
+        plan.effects.extend(_build_ended(facts, op, host, result))
+    elif op.action is Action.DELETE:
+        # A delete that failed stays unfinished: its order goes out again with a later sync, until its budget ends it.
+        if result.outcome is Outcome.SUCCEEDED:
+            plan.effects.extend(_deleted(facts, op, host, result.epoch))
+    else:
+        plan.effects.extend(_verb_ended(op, result))
+
+
+def _verdict(op: Operation | None, result: Result, host: str) -> Verdict:
+    if op is None:
+        return Verdict.REJECTED
+    if _current(op, result.attempt, host):
+        return Verdict.APPLIED
+    return Verdict.ALREADY if op.attempt == result.attempt and op.host == host else Verdict.SUPERSEDED
+
+
+def _error(result: Result) -> ErrorInfo:
+    return result.error or ErrorInfo(code="OperationCancelled", message="cancelled by the agent", retryable=True)
+
+
+def _build_ended(facts: Facts, op: Operation, host: str, result: Result) -> list[Effect]:
+    uuid = op.instance_uuid
+    if result.outcome is Outcome.SUCCEEDED:
+        return [
+            Finish(op.id, op.attempt, OperationState.SUCCEEDED),
+            Vm(
+                instance_uuid=uuid,
+                vm_state=VmState.ACTIVE,
+                power_state=result.power_state,
+                host=host,
+                launched=True,
+            ),
+            Move(uuid, host, result.epoch, PlacementState.ACTIVE, _NOT_LEAVING),
+        ]
+    return build_failed(facts, op, host, _error(result), clean=result.clean)
+
+
+def build_failed(facts: Facts, op: Operation, host: str, error: ErrorInfo, *, clean: bool) -> list[Effect]:
+    """A build that did not work on *host*: elsewhere, or to its end.
+
+    :param clean: nothing of it is left there, so the placement goes at once; else it is ``leaving``.
+    """
+    effects: list[Effect] = []
+    for p in facts.placements.get(op.instance_uuid, ()):
+        if p.host == host and p.operation_id == op.id:
+            if clean:
+                effects.append(Release(p.instance_uuid, p.host, p.epoch))
+            else:
+                effects.append(Move(p.instance_uuid, p.host, p.epoch, PlacementState.LEAVING, _NOT_LEAVING))
+    if error.retryable and op.attempt < facts.build_attempts:
+        return [*effects, Requeue(op, host)]
+    return [
+        *effects,
+        Finish(op.id, op.attempt, OperationState.FAILED, error),
+        Vm(instance_uuid=op.instance_uuid, vm_state=VmState.ERROR, fault=error, host=""),
+    ]
+
+
+def _deleted(facts: Facts, op: Operation, host: str, epoch: int) -> list[Effect]:
+    released = [Release(p.instance_uuid, p.host, p.epoch) for p in _here(facts, op.instance_uuid, host, epoch)]
+    return [*released, *delete_done(op)]
+
+
+def delete_done(op: Operation) -> list[Effect]:
+    """The user's delete is over. Placements that are still ``leaving`` elsewhere outlive it."""
+    return [
+        Finish(op.id, op.attempt, OperationState.SUCCEEDED),
+        Vm(
+            instance_uuid=op.instance_uuid,
+            vm_state=VmState.DELETED,
+            power_state=PowerState.UNKNOWN,
+            host="",
+            deleted=True,
+        ),
+    ]
+
+
+def _verb_ended(op: Operation, result: Result) -> list[Effect]:
+    observed = result.power_state if result.power_state is not PowerState.UNKNOWN else None
+    if result.outcome is Outcome.SUCCEEDED:
+        end = VERBS[op.action].end
+        return [
+            Finish(op.id, op.attempt, OperationState.SUCCEEDED),
+            Vm(instance_uuid=op.instance_uuid, vm_state=end, power_state=observed),
+        ]
+    error = _error(result)
+    return [
+        Finish(op.id, op.attempt, OperationState.FAILED, error),
+        Vm(instance_uuid=op.instance_uuid, power_state=observed, fault=error),
+    ]
+
+
+def plan_begun(plan: SyncPlan, facts: Facts, host: str, begun: Begun) -> None:
+    """The agent works on an order, and may ask leave to start its domain."""
+    op = facts.operations.get(begun.operation_id)
+    if op is None or not _current(op, begun.attempt, host):
+        if begun.permit:
+            plan.permits.append(Permit(operation_id=begun.operation_id, attempt=begun.attempt, granted=False))
+        return
+    if op.state is OperationState.DISPATCHED:
+        plan.effects.append(Begin(op.id, op.attempt))
+    if not begun.permit:
+        return
+    if not VERBS[op.action].needs_permit:
+        plan.permits.append(Permit(operation_id=op.id, attempt=op.attempt, granted=True))
+        return
+    mine = [
+        p
+        for p in facts.placements.get(op.instance_uuid, ())
+        if p.host == host and p.operation_id == op.id and p.state is not PlacementState.LEAVING
+    ]
+    if mine:
+        plan.effects.append(Grant(op.id, op.attempt, op.instance_uuid, host, mine[-1].epoch))
+    else:
+        plan.permits.append(Permit(operation_id=op.id, attempt=op.attempt, granted=False))
+
+
+def plan_gone(plan: SyncPlan, facts: Facts, host: str, gone: Gone) -> None:
+    """The host has nothing of (instance, epoch ≤ this) left."""
+    here = _here(facts, gone.instance_uuid, host, gone.epoch)
+    leaving = [p for p in here if p.state is PlacementState.LEAVING]
+    plan.effects.extend(Release(p.instance_uuid, p.host, p.epoch) for p in leaving)
+    op = facts.busy.get(gone.instance_uuid)
+    if op is None or op.action is not Action.DELETE or op.host != host:
+        return
+    left = [p for p in facts.placements.get(gone.instance_uuid, ()) if p.host == host and p not in leaving]
+    if not left:
+        plan.effects.extend(delete_done(op))
+
+
+def plan_drops(plan: SyncPlan, facts: Facts, host: str, held: Sequence[Held]) -> None:
+    """Orders the agent has that are not its own any more."""
+    for item in held:
+        op = facts.operations.get(item.operation_id)
+        if not _current(op, item.attempt, host):
+            reason = "unknown" if op is None else f"{op.state} in attempt {op.attempt} on {op.host or 'no host'}"
+            plan.drops.append(Drop(operation_id=item.operation_id, attempt=item.attempt, reason=reason))
+
+
+def choose_orders(
+    waiting: Sequence[Operation], held: Sequence[Held], ended: Sequence[Result], want: Mapping[str, int]
+) -> list[Operation]:
+    """What to hand out: everything unfinished that the agent does not have, within each pool's room."""
+    known = {(h.operation_id, h.attempt) for h in held} | {(r.operation_id, r.attempt) for r in ended}
+    room = dict(want)
+    chosen: list[Operation] = []
+    for op in sorted(waiting, key=lambda op: (_RANK[VERBS[op.action].pool], op.created_at, op.id)):
+        pool = VERBS[op.action].pool
+        if (op.id, op.attempt) in known or room.get(pool, 0) <= 0:
+            continue
+        room[pool] -= 1
+        chosen.append(op)
+    return chosen

@@ -1,0 +1,146 @@
+"""A conductor: its servers, its depot and its periodic round, composed from ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from conductor.core import Core
+from conductor.dead_letter import DeadLetters
+from conductor.depot import Depot
+from conductor.order import OrderBook
+from conductor.reaper import Reaper
+from conductor.rpc.endpoint import ConductorEndpoint, WaitEndpoint
+from conductor.waiter import Waiter
+from conductor.workflows.catalog import CatalogWorkflow
+from conductor.workflows.image import ImageWorkflow, image_source
+from conductor.workflows.sync import SyncWorkflow
+from drover import __version__, errors, log, retry
+from drover.conf.conductor import ConductorSettings
+from drover.conf.depot import DepotSettings
+from drover.conf.times import TimeSettings
+from drover.db import deployment, notice
+from drover.db.engine import Database
+from drover.objects.deployment import Deployment
+from drover.rpc import conductor as contract
+from drover.rpc.bus import Address, Bus, Message, Server
+from drover.rpc.contract import Endpoint
+from drover.runtime import Runtime, Task
+
+__all__ = ["Conductor", "ConductorOptions"]
+
+LOG = log.get(__name__)
+
+HEARTBEAT_EVERY_S = 10.0
+ECHO_EVERY_S = 5.0
+ECHO_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConductorOptions:
+    """Settings of one conductor. Without ``serve_depot`` there is no HTTP server, and images need a URL."""
+
+    conductor: ConductorSettings = field(default_factory=ConductorSettings)
+    times: TimeSettings = field(default_factory=TimeSettings)
+    depot: DepotSettings = field(default_factory=DepotSettings)
+    serve_depot: bool = True
+
+
+class Conductor:
+    """N of these share the database; each may be killed at any instant."""
+
+    def __init__(self, runtime: Runtime, bus: Bus, database: Database, options: ConductorOptions, name: str) -> None:
+        self.name = name
+        self._runtime = runtime
+        self._bus = bus
+        self._database = database
+        self._options = options
+        self._stop = runtime.event()
+        self._servers: list[Server] = []
+        self._depot: Depot | None = None
+        self._round: Task | None = None
+        self._echoed_at = -ECHO_EVERY_S
+        self._beat_at = -HEARTBEAT_EVERY_S
+
+    def start(self) -> None:
+        """Wait for the database, then serve. The schema must be there (``drover db upgrade``)."""
+        found = retry.until_available(self._runtime, "database", self._deployment, stopped=self._stop.is_set)
+        core = self._core(found)
+        catalog = CatalogWorkflow(self._database, self._runtime)
+        images = ImageWorkflow(self._database, self._runtime, self._options.depot, found.depot_key)
+        sync = SyncWorkflow(core, DeadLetters(self._runtime, self._database, self._options.conductor.dead_letter_dir))
+        endpoint = Endpoint(contract.CONTRACT, ConductorEndpoint(core, sync, catalog, images))
+        waiting = Endpoint(contract.WAIT_CONTRACT, WaitEndpoint(core))
+        if self._options.serve_depot:
+            self._depot = Depot(self._runtime, self._database, self._options.depot, found.depot_key)
+            self._depot.start()
+        settings = self._options.conductor
+        self._servers.append(self._bus.serve(Address(contract.CONTRACT.topic, self.name), endpoint, settings.workers))
+        self._servers.append(
+            self._bus.serve(Address(contract.WAIT_CONTRACT.topic, self.name), waiting, settings.wait_workers)
+        )
+        reaper = Reaper(core)
+        self._round = self._runtime.spawn("reaper", lambda: self._rounds(core, sync, reaper))
+        LOG.info("conductor serves", name=self.name, deployment=found.id, database=self._database.label)
+
+    def stop(self) -> None:
+        """Drain: take no more, finish what runs."""
+        self._stop.set()
+        for server in self._servers:
+            server.stop()
+        if self._depot is not None:
+            self._depot.stop()
+        if self._round is not None:
+            self._round.join(10.0)
+
+    def _deployment(self) -> Deployment:
+        return deployment.ensure_deployment(self._database, self._runtime)
+
+    def _core(self, found: Deployment) -> Core:
+        options = self._options
+        return Core(
+            name=self.name,
+            runtime=self._runtime,
+            bus=self._bus,
+            database=self._database,
+            settings=options.conductor,
+            times=options.times,
+            orders=OrderBook(
+                found.id,
+                lambda image: image_source(image, options.depot, found.depot_key, self._runtime.clock.now()),
+            ),
+            waiter=Waiter(self._runtime, self._database),
+        )
+
+    # --- periodic ------------------------------------------------------------------------------------------
+
+    def _rounds(self, core: Core, sync: SyncWorkflow, reaper: Reaper) -> None:
+        while not self._stop.wait(core.times.reap_interval_s):
+            try:
+                sync.fleet_size(reaper.round(echo=self._echo()))
+                self._beat()
+            except errors.Unavailable as exc:
+                LOG.warning("round not done", error=exc)
+            except Exception:  # the next round tries again; a dead reaper would leave things stuck
+                LOG.exception("round failed")
+
+    def _echo(self) -> bool:
+        """Whether a message of ours comes back through the broker; asked every few seconds."""
+        now = self._runtime.clock.monotonic()
+        if now - self._echoed_at < ECHO_EVERY_S:
+            return True
+        try:
+            address = Address(contract.CONTRACT.topic, self.name)
+            context = {"request_id": "echo"}
+            self._bus.call(address, Message(method="ping", context=context), timeout_s=ECHO_TIMEOUT_S)
+        except errors.Unavailable as exc:
+            LOG.warning("no echo through the broker, silence of hosts is not judged", error=exc)
+            return False
+        self._echoed_at = now
+        return True
+
+    def _beat(self) -> None:
+        now = self._runtime.clock.monotonic()
+        if now - self._beat_at >= HEARTBEAT_EVERY_S:
+            with self._database.write() as conn:
+                notice.beat(conn, "conductor", self.name, __version__, self._runtime.clock.now())
+            self._beat_at = now

@@ -1,0 +1,242 @@
+"""``instance create``: everything checked, then instances, operations and ports in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from conductor.core import Core
+from conductor.idempotency import digest_of, recalled
+from drover import errors, log, retry
+from drover.db import address, catalog, instance, notice, operation
+from drover.db import image as images
+from drover.objects import codec
+from drover.objects.catalog import Flavor, Image, ImageStatus, Keypair, Network
+from drover.objects.instance import CreateReply, CreateRequest, Instance
+from drover.objects.name import check_hostname, numbered
+from drover.objects.operation import Operation
+from drover.rpc.context import RequestContext
+from drover.runtime.joiner import Joiner
+from drover.states import Action, OperationState, VmState
+
+__all__ = ["CreateWorkflow"]
+
+LOG = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    ctx: RequestContext
+    request: CreateRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """A request with its names resolved."""
+
+    flavor: Flavor
+    image: Image
+    networks: tuple[Network, ...]
+    key: Keypair | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """What one request writes."""
+
+    instances: list[Instance]
+    secret: instance.Secret
+    operations: list[Operation]
+    reply: CreateReply
+
+
+class CreateWorkflow:
+    """Requests that arrive together share a transaction; each succeeds or fails alone."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._joiner: Joiner[_Job, CreateReply] = Joiner(core.runtime, self._batch, window_s=core.times.join_window_s)
+
+    def create(self, ctx: RequestContext, request: CreateRequest) -> CreateReply:
+        """See the contract."""
+        self._check(request)
+        return self._joiner.submit(_Job(ctx, request))
+
+    def _check(self, request: CreateRequest) -> None:
+        settings = self._core.settings
+        if not 1 <= request.count <= settings.max_count:
+            raise errors.InvalidCount(
+                count=request.count, min_count=request.min_count, reason=f"a call makes 1 to {settings.max_count}"
+            )
+        if not 0 <= request.min_count <= request.count:
+            raise errors.InvalidCount(
+                count=request.count, min_count=request.min_count, reason="the minimum is over the count or negative"
+            )
+        for name in numbered(request.name, request.count):
+            check_hostname(name)
+        size = len(request.user_data.encode())
+        if size > settings.user_data_max_bytes:
+            raise errors.InvalidUserData(reason=f"{size} bytes, at most {settings.user_data_max_bytes}")
+        if len(request.idempotency_key) > 255:
+            raise errors.BadInput(reason="an idempotency key has at most 255 characters")
+
+    # --- a batch ---------------------------------------------------------------------------------------------
+
+    def _batch(self, jobs: Sequence[_Job]) -> list[CreateReply | Exception]:
+        try:
+            answers, nudge = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
+        except errors.StoreConflict:
+            if len(jobs) > 1:  # a key that another conductor used just now, most likely: each for itself
+                return [self._batch([job])[0] for job in jobs]
+            answers, nudge = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
+        self._core.nudge_scheduler(nudge)
+        return answers
+
+    def _write(self, jobs: Sequence[_Job]) -> tuple[list[CreateReply | Exception], list[str]]:
+        core = self._core
+        answers: list[CreateReply | Exception] = []
+        written: list[_Rows] = []
+        remember: dict[tuple[str, str], notice.Remembered] = {}
+        with core.database.write() as conn:
+            known = notice.recall(
+                conn, [(j.ctx.project_id, j.request.idempotency_key) for j in jobs if j.request.idempotency_key]
+            )
+            for job in jobs:
+                key = (job.ctx.project_id, job.request.idempotency_key)
+                digest = digest_of(replace(job.request, idempotency_key=""))
+                try:
+                    before = recalled({**known, **remember}, key, digest)
+                    if before is not None:
+                        answers.append(codec.from_json(before, CreateReply))
+                        continue
+                    rows = self._one(conn, job)
+                except errors.DroverError as exc:
+                    if isinstance(exc, errors.Unavailable):
+                        raise
+                    answers.append(exc)
+                    continue
+                written.append(rows)
+                answers.append(rows.reply)
+                if key[1]:
+                    remember[key] = notice.Remembered(digest, codec.to_json(rows.reply))
+            self._insert(conn, written, remember)
+        return answers, [op.id for rows in written for op in rows.operations]
+
+    def _insert(
+        self, conn: Connection, written: Sequence[_Rows], remember: dict[tuple[str, str], notice.Remembered]
+    ) -> None:
+        owner = self._core.owner()
+        notice.remember(conn, remember, owner.now)
+        secrets = {i.uuid: rows.secret for rows in written for i in rows.instances}
+        instance.add(conn, [i for rows in written for i in rows.instances], secrets)
+        operation.add(conn, [op for rows in written for op in rows.operations], owner_until=owner.until, keys={})
+
+    def _one(self, conn: Connection, job: _Job) -> _Rows:
+        """Resolve, take addresses, and lay out the rows of one request.
+
+        Addresses are the only thing written here; a refusal after them gives them back.
+        """
+        request = job.request
+        parts = self._resolve(conn, job)
+        count = self._affordable(conn, request, parts.networks)
+        names = numbered(request.name, request.count)[:count]
+        uuids = [self._core.runtime.uuid() for _ in names]
+        self._reserve(conn, parts.networks, uuids)
+        return self._rows(job, parts, names, uuids)
+
+    def _reserve(self, conn: Connection, networks: tuple[Network, ...], uuids: Sequence[str]) -> None:
+        """An address of each network for each instance. Networks are locked in order of id, so that two never deadlock.
+
+        :raises errors.NoAddresses: others took them meanwhile; nothing is kept.
+        """
+        try:
+            for position, network in sorted(enumerate(networks), key=lambda item: item[1].id):
+                wanted = [(uuid, position) for uuid in uuids]
+                address.reserve(conn, network.id, wanted, self._core.runtime.uuid)
+        except errors.NoAddresses:
+            address.release(conn, uuids)
+            raise
+
+    def _affordable(self, conn: Connection, request: CreateRequest, networks: tuple[Network, ...]) -> int:
+        """How many of *count* the networks have addresses for; all or nothing without a minimum.
+
+        :raises errors.NoAddresses: fewer than the minimum.
+        """
+        least = request.min_count or request.count
+        count = request.count
+        for network in networks:
+            free = address.free_count(conn, network.id)
+            if free < least:
+                raise errors.NoAddresses(network=network.name, free=free, wanted=least)
+            count = min(count, free)
+        return count
+
+    def _resolve(self, conn: Connection, job: _Job) -> _Parts:
+        request = job.request
+        flavor = catalog.get_flavor(conn, request.flavor)
+        image = images.resolve(conn, request.image)
+        if image.status is not ImageStatus.ACTIVE:
+            raise errors.ImageNotReady(ref=request.image, status=image.status.value)
+        if flavor.memory_mib < image.min_memory_mib:
+            raise errors.InvalidFlavor(
+                name=flavor.name, reason=f"{flavor.memory_mib} MiB of memory, the image needs {image.min_memory_mib}"
+            )
+        if 0 < flavor.disk_gib < image.min_disk_gib:
+            raise errors.InvalidFlavor(
+                name=flavor.name, reason=f"{flavor.disk_gib} GiB of disk, the image needs {image.min_disk_gib}"
+            )
+        networks = tuple(catalog.get_network(conn, ref) for ref in request.networks)
+        if len({n.id for n in networks}) < len(networks):
+            raise errors.InvalidNetwork(name=request.networks[0], reason="named twice")
+        key = catalog.get_keypair(conn, job.ctx.project_id, request.key_name) if request.key_name else None
+        return _Parts(flavor=flavor, image=image, networks=networks, key=key)
+
+    def _rows(self, job: _Job, parts: _Parts, names: Sequence[str], uuids: Sequence[str]) -> _Rows:
+        core, ctx, request = self._core, job.ctx, job.request
+        now = core.runtime.clock.now()
+        queue_s, run_s = core.budgets(Action.BUILD)
+        instances = [
+            Instance(
+                uuid=uuid,
+                name=name,
+                project_id=ctx.project_id,
+                user_id=ctx.user_id,
+                flavor=parts.flavor,
+                image_id=parts.image.id,
+                image_name=parts.image.name,
+                key_name=request.key_name,
+                vm_state=VmState.BUILDING,
+                metadata=request.metadata,
+                created_at=now,
+            )
+            for name, uuid in zip(names, uuids, strict=True)
+        ]
+        operations = [
+            Operation(
+                id=core.runtime.uuid(),
+                instance_uuid=i.uuid,
+                instance_name=i.name,
+                action=Action.BUILD,
+                state=OperationState.SCHEDULING,
+                attempt=1,
+                queue_budget_s=queue_s,
+                run_budget_s=run_s,
+                owner=core.name,
+                request_id=ctx.request_id,
+                project_id=ctx.project_id,
+                user_id=ctx.user_id,
+                created_at=now,
+            )
+            for i in instances
+        ]
+        keys = (parts.key.public_key,) if parts.key else ()
+        return _Rows(
+            instances=instances,
+            secret=instance.Secret(user_data=request.user_data, ssh_keys=keys),
+            operations=operations,
+            reply=CreateReply(
+                instance_uuids=tuple(uuids), operation_ids=tuple(op.id for op in operations), names=tuple(names)
+            ),
+        )

@@ -1,0 +1,177 @@
+"""Reading: instances, operations, traces, decisions, hosts, services, alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from conductor.core import Core
+from drover import errors
+from drover.clock import age_s
+from drover.db import address, decision, host, instance, notice, operation, placement
+from drover.objects.host import Host
+from drover.objects.instance import Instance, InstanceFilter, InstancePage
+from drover.objects.operation import Operation, OperationFilter, OperationPage, ServiceLog, StepRecord, Trace
+from drover.rpc.conductor import Alarm, Service, Why
+from drover.rpc.context import RequestContext
+from drover.states import VERBS, Action, OperationState, PlacementState
+
+__all__ = ["QueryWorkflow"]
+
+MAX_PAGE = 1000
+#: a service writes its heartbeat every 10 s
+SERVICE_DOWN_AFTER_S = 35.0
+
+
+def task_state(op: Operation | None) -> str:
+    """Nova's task_state, derived from the unfinished operation."""
+    if op is None:
+        return ""
+    if op.state in (OperationState.QUEUED, OperationState.SCHEDULING):
+        return "scheduling"
+    return VERBS[op.action].task_state
+
+
+class QueryWorkflow:
+    """The reading half of the contract."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    # --- instances -------------------------------------------------------------------------------------------
+
+    def instance_list(self, ctx: RequestContext, query: InstanceFilter) -> InstancePage:
+        query = replace(query, limit=_bounded(query.limit))
+        with self._core.database.read() as conn:
+            found = instance.page(conn, query, project_id=ctx.project_id)
+            more = len(found) > query.limit
+            shown = found[: query.limit]
+            full = self._complete(conn, shown)
+        return InstancePage(instances=tuple(full), next_marker=shown[-1].uuid if more else "")
+
+    def instance_show(self, ctx: RequestContext, ref: str) -> Instance:
+        with self._core.database.read() as conn:
+            found = instance.resolve(conn, ref, project_id=ctx.project_id, deleted=True)
+            return self._complete(conn, [found])[0]
+
+    def _complete(self, conn: Connection, instances: Sequence[Instance]) -> list[Instance]:
+        """With ports, task state and the hosts that still hold something."""
+        uuids = [i.uuid for i in instances]
+        if not uuids:
+            return []
+        ports = address.ports_of(conn, uuids)
+        busy = operation.unfinished_of_instances(conn, uuids)
+        placements = placement.find_of_instances(conn, uuids)
+        return [
+            replace(
+                i,
+                ports=ports.get(i.uuid, ()),
+                task_state=task_state(busy.get(i.uuid)),
+                cleanup_hosts=tuple(p.host for p in placements.get(i.uuid, ()) if p.state is PlacementState.LEAVING),
+            )
+            for i in instances
+        ]
+
+    # --- operations ------------------------------------------------------------------------------------------
+
+    def operation_list(self, ctx: RequestContext, query: OperationFilter) -> OperationPage:
+        query = replace(query, limit=_bounded(query.limit))
+        if query.state and query.state not in set(OperationState):
+            raise errors.BadInput(reason=f"no operation state {query.state!r}; one of {', '.join(OperationState)}")
+        with self._core.database.read() as conn:
+            uuid = ""
+            if query.instance:
+                uuid = instance.resolve(conn, query.instance, project_id=ctx.project_id, deleted=True).uuid
+            found = operation.page(conn, query, instance_uuid=uuid, project_id=ctx.project_id)
+        shown = found[: query.limit]
+        marker = shown[-1].id if len(found) > query.limit else ""
+        return OperationPage(operations=tuple(shown), next_marker=marker)
+
+    def operation_show(self, ref: str) -> Operation:
+        with self._core.database.read() as conn:
+            found = operation.get(conn, ref)
+        if found is None:
+            raise errors.OperationNotFound(ref=ref)
+        return found
+
+    def trace(self, ctx: RequestContext, ref: str) -> Trace:
+        with self._core.database.read() as conn:
+            op = self._operation(conn, ctx, ref, None)
+            logs = operation.logs(conn, op.id)
+        return Trace(operation=op, logs=(_conductor_log(op), *logs))
+
+    def why(self, ctx: RequestContext, ref: str) -> Why:
+        with self._core.database.read() as conn:
+            op = self._operation(conn, ctx, ref, Action.BUILD)
+            return Why(operation=op, decisions=decision.of_operation(conn, op.id))
+
+    def _operation(self, conn: Connection, ctx: RequestContext, ref: str, action: Action | None) -> Operation:
+        """By operation id, or the newest (of that kind) of an instance, deleted ones by uuid too."""
+        found = operation.get(conn, ref)
+        if found is None:
+            target = instance.resolve(conn, ref, project_id=ctx.project_id, deleted=True)
+            found = operation.latest(conn, target.uuid, action)
+        if found is None:
+            raise errors.OperationNotFound(ref=ref)
+        return found
+
+    # --- the fleet -------------------------------------------------------------------------------------------
+
+    def host_list(self) -> tuple[Host, ...]:
+        with self._core.database.read() as conn:
+            return tuple(host.list_all(conn))
+
+    def host_show(self, name: str) -> Host:
+        with self._core.database.read() as conn:
+            return host.get(conn, name)
+
+    def host_set_enabled(self, name: str, *, enabled: bool, reason: str) -> Host:
+        if len(reason) > 1000:
+            raise errors.BadInput(reason="a reason has at most 1,000 characters")
+        with self._core.database.write() as conn:
+            host.get(conn, name)
+            host.set_enabled(conn, name, enabled=enabled, reason=reason)
+            return host.get(conn, name)
+
+    def host_adopt(self, name: str) -> Host:
+        with self._core.database.write() as conn:
+            host.get(conn, name)
+            host.adopt(conn, name)
+            return host.get(conn, name)
+
+    def service_list(self) -> tuple[Service, ...]:
+        now = self._core.runtime.clock.now()
+        with self._core.database.read() as conn:
+            rows = notice.services(conn)
+        return tuple(
+            Service(kind=kind, name=name, version=version, up=_alive(seen, now)) for kind, name, version, seen in rows
+        )
+
+    def alarm_list(self) -> tuple[Alarm, ...]:
+        with self._core.database.read() as conn:
+            rows = notice.alarms(conn)
+        return tuple(Alarm(kind=kind, subject=subject, detail=detail, at=at) for kind, subject, detail, at in rows)
+
+
+def _alive(seen: datetime, now: datetime) -> bool:
+    return age_s(seen, now) < SERVICE_DOWN_AFTER_S
+
+
+def _bounded(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise errors.BadInput(reason=f"a page has 1 to {MAX_PAGE} rows, not {limit}")
+    return limit
+
+
+def _conductor_log(op: Operation) -> ServiceLog:
+    """The conductor's own steps, from the times it wrote in the operation's row."""
+    moments = (("accepted", op.created_at), ("dispatched", op.dispatched_at), ("begun", op.started_at))
+    steps = [
+        StepRecord(name=name, at_s=age_s(op.created_at, at), duration_s=0.0)
+        for name, at in (*moments, (op.state.value, op.finished_at))
+        if at is not None
+    ]
+    return ServiceLog(service="conductor", attempt=op.attempt, started_at=op.created_at, steps=tuple(steps))

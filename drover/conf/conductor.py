@@ -1,0 +1,31 @@
+"""Options of the conductor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from drover.conf.settings import setting
+
+__all__ = ["ConductorSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConductorSettings:
+    GROUP: ClassVar[str] = "conductor"
+
+    name: str = setting("", "Name of this conductor, unique in the fleet; empty: host name and process id.")
+    workers: int = setting(8, "Requests and syncs handled at once.", minimum=1, maximum=64)
+    wait_workers: int = setting(64, "Long polls held at once; each is a parked thread.", minimum=1, maximum=1024)
+    build_attempts: int = setting(3, "Hosts tried for one build before it fails.", minimum=1, maximum=20)
+    max_count: int = setting(1000, "Most instances of one create call.", minimum=1, maximum=10000)
+    user_data_max_bytes: int = setting(65536, "Most bytes of user-data.", minimum=0, maximum=1048576)
+    dead_letter_dir: str = setting(
+        "", "Where items of a sync that can never be applied are kept; empty: they are logged and raise an alarm only."
+    )
+    silence_brake_share: float = setting(
+        0.2,
+        "When more than this share of hosts (and at least 3) falls silent at once, alarm and move nothing.",
+        minimum=0.0,
+        maximum=1.0,
+    )

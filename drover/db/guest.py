@@ -1,0 +1,113 @@
+"""Everything a host needs to make guests, gathered for many instances with one query a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from sqlalchemy import Connection, select
+
+from drover.db import instance as instances
+from drover.db.schema import image, network, port
+from drover.objects import codec
+from drover.objects.catalog import Image, ImageFormat, ImageStatus
+from drover.objects.guest import GuestPort
+from drover.objects.instance import Instance
+
+__all__ = ["Parts", "gather"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one guest is made of."""
+
+    instance: Instance
+    image: Image
+    ports: tuple[GuestPort, ...]
+    secret: instances.Secret
+
+
+def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
+    """Parts by instance uuid; an instance whose records are gone is absent."""
+    found = instances.find(conn, uuids)
+    images = _images(conn, {i.image_id for i in found.values()})
+    ports = _ports(conn, found)
+    secrets = instances.secrets(conn, found)
+    nothing = instances.Secret()
+    return {
+        uuid: Parts(
+            instance=i,
+            image=images[i.image_id],
+            ports=tuple(ports.get(uuid, ())),
+            secret=secrets.get(uuid, nothing),
+        )
+        for uuid, i in found.items()
+        if i.image_id in images
+    }
+
+
+def _images(conn: Connection, ids: set[str]) -> dict[str, Image]:
+    """Also deleted ones: an instance outlives its image."""
+    rows = conn.execute(select(image).where(image.c.id.in_(sorted(ids))))
+    return {
+        row.id: Image(
+            id=row.id,
+            name=row.name,
+            status=ImageStatus(row.status),
+            format=ImageFormat(row.format),
+            size_bytes=row.size_bytes,
+            virtual_size_bytes=row.virtual_size_bytes,
+            sha256=row.sha256,
+            url=row.url,
+            architecture=row.architecture,
+            virt_type=row.virt_type,
+        )
+        for row in rows
+    }
+
+
+def _ports(conn: Connection, uuids: Iterable[str]) -> dict[str, list[GuestPort]]:
+    n = network.c
+    query = (
+        select(
+            port.c.instance_uuid,
+            port.c.mac,
+            port.c.ip,
+            n.id,
+            n.name,
+            n.kind,
+            n.cidr,
+            n.gateway,
+            n.bridge,
+            n.first,
+            n.last,
+            n.dns,
+            n.mtu,
+            n.mac_index,
+        )
+        .join(network, n.id == port.c.network_id)
+        .where(port.c.instance_uuid.in_(sorted(set(uuids))))
+        .order_by(port.c.instance_uuid, port.c.position)
+    )
+    found: dict[str, list[GuestPort]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.instance_uuid, []).append(
+            GuestPort(
+                mac=row.mac,
+                ip=row.ip,
+                prefix_len=IPv4Network(row.cidr).prefixlen,
+                gateway=row.gateway,
+                dns=tuple(codec.from_json(row.dns, list[str])),
+                mtu=row.mtu,
+                network_id=row.id,
+                network_name=row.name,
+                kind=row.kind,
+                bridge=row.bridge,
+                cidr=row.cidr,
+                mac_index=row.mac_index,
+                first=row.first,
+                last=row.last,
+            )
+        )
+    return found

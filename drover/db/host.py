@@ -1,0 +1,226 @@
+"""Hosts: identity, sessions, liveness and usage. Capacity stands apart, so that syncs never touch the claim row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from drover import errors
+from drover.clock import from_iso, to_iso
+from drover.db.host_table import change_stamp
+from drover.db.schema import allocation, host, host_capacity
+from drover.objects import codec
+from drover.objects.host import Host, HostUsage, Inventory, Registration, Resources
+from drover.objects.sync import SyncRequest
+
+__all__ = ["Pulse", "adopt", "get", "list_all", "pulses", "register", "sessions", "set_enabled", "set_up", "touch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a conductor needs to judge whether a host is silent."""
+
+    host: str
+    session: int
+    seq: int
+    up: bool
+    last_sync_at: datetime | None
+
+
+def register(conn: Connection, registration: Registration, now: datetime) -> int:
+    """Open the next session of a host, new or known; answers its number.
+
+    A message of the agent that has the session already (a repeat) opens none; one of an earlier agent, late on its
+    way, is refused, so that it cannot end the session of the living.
+
+    :raises errors.StaleSession: from an earlier agent. :raises errors.HostNameTaken: another machine (host uuid or machine id) has the name and no adoption was ordered.
+    """
+    who = registration.identity
+    row = conn.execute(select(host).where(host.c.name == who.host).with_for_update()).first()
+    values: dict[str, Any] = {
+        "host_uuid": who.host_uuid,
+        "machine_id": who.machine_id,
+        "boot_id": who.boot_id,
+        "seq": 0,
+        "incarnation": registration.incarnation,
+        "adopt": 0,
+        "address": registration.address,
+        "version": registration.version,
+        "inventory": codec.to_json(registration.inventory),
+        "registered_at": to_iso(now),
+        "last_sync_at": to_iso(now),
+    }
+    if row is None:
+        conn.execute(
+            insert(host).values(name=who.host, session=1, usage="", foreign_domains="[]", orphan_domains="[]", **values)
+        )
+        _insert_capacity(conn, who.host, registration.inventory)
+        return 1
+    if not row.adopt:
+        if (row.host_uuid, row.machine_id) != (who.host_uuid, who.machine_id):
+            raise errors.HostNameTaken(host=who.host, known=row.host_uuid, claimed=who.host_uuid)
+        if registration.incarnation < row.incarnation:
+            raise errors.StaleSession(session=registration.incarnation, host=who.host, current=row.session)
+        if 0 < registration.incarnation == row.incarnation:
+            return int(row.session)
+    session = int(row.session) + 1
+    conn.execute(update(host).where(host.c.name == who.host).values(session=session, **values))
+    set_inventory(conn, who.host, registration.inventory, up=True)
+    return session
+
+
+def _capacity_values(inventory: Inventory) -> dict[str, Any]:
+    capacity = inventory.capacity()
+    return {
+        "total_vcpus": capacity.vcpus,
+        "total_memory_mib": capacity.memory_mib,
+        "total_disk_gib": capacity.disk_gib,
+        "architecture": inventory.architecture,
+        "virt_types": codec.to_json(inventory.virt_types),
+        "traits": codec.to_json(inventory.traits),
+    }
+
+
+def _insert_capacity(conn: Connection, name: str, inventory: Inventory) -> None:
+    conn.execute(
+        insert(host_capacity).values(
+            host=name,
+            enabled=1,
+            disabled_reason="",
+            up=1,
+            used_vcpus=0,
+            used_memory_mib=0,
+            used_disk_gib=0,
+            change=change_stamp(conn),
+            **_capacity_values(inventory),
+        )
+    )
+
+
+def set_inventory(conn: Connection, name: str, inventory: Inventory, *, up: bool) -> None:
+    """New totals; what is used stays, also when it is more than there is now."""
+    conn.execute(
+        update(host_capacity)
+        .where(host_capacity.c.host == name)
+        .values(up=int(up), change=change_stamp(conn), **_capacity_values(inventory))
+    )
+
+
+def sessions(conn: Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """(session, last seq written) by host."""
+    query = select(host.c.name, host.c.session, host.c.seq).where(host.c.name.in_(sorted(set(names))))
+    return {row.name: (int(row.session), int(row.seq)) for row in conn.execute(query)}
+
+
+def touch(conn: Connection, request: SyncRequest, now: datetime) -> None:
+    """Note that a host spoke, with what it reported of itself."""
+    values: dict[str, Any] = {"seq": request.seq, "last_sync_at": to_iso(now)}
+    if request.usage is not None:
+        values["usage"] = codec.to_json(request.usage)
+    if request.foreign is not None:
+        values["foreign_domains"] = codec.to_json(request.foreign)
+    if request.orphans is not None:
+        values["orphan_domains"] = codec.to_json(request.orphans)
+    if request.inventory is not None:
+        values["inventory"] = codec.to_json(request.inventory)
+        set_inventory(conn, request.host, request.inventory, up=True)
+    conn.execute(
+        update(host)
+        .where(host.c.name == request.host, host.c.session == request.session, host.c.seq < request.seq)
+        .values(**values)
+    )
+
+
+def pulses(conn: Connection) -> list[Pulse]:
+    """All hosts, by name."""
+    query = (
+        select(host.c.name, host.c.session, host.c.seq, host.c.last_sync_at, host_capacity.c.up)
+        .join(host_capacity, host_capacity.c.host == host.c.name)
+        .order_by(host.c.name)
+    )
+    return [
+        Pulse(
+            host=row.name,
+            session=int(row.session),
+            seq=int(row.seq),
+            up=bool(row.up),
+            last_sync_at=from_iso(row.last_sync_at) if row.last_sync_at else None,
+        )
+        for row in conn.execute(query)
+    ]
+
+
+def set_up(conn: Connection, names: Iterable[str], *, up: bool) -> None:
+    """The conductor's judgement, which the scheduler reads."""
+    wanted = sorted(set(names))
+    if wanted:
+        conn.execute(
+            update(host_capacity)
+            .where(host_capacity.c.host.in_(wanted), host_capacity.c.up == int(not up))
+            .values(up=int(up), change=change_stamp(conn))
+        )
+
+
+def set_enabled(conn: Connection, name: str, *, enabled: bool, reason: str) -> None:
+    conn.execute(
+        update(host_capacity)
+        .where(host_capacity.c.host == name)
+        .values(enabled=int(enabled), disabled_reason="" if enabled else reason, change=change_stamp(conn))
+    )
+
+
+def adopt(conn: Connection, name: str) -> None:
+    """The next registration under this name may come from another machine."""
+    conn.execute(update(host).where(host.c.name == name).values(adopt=1))
+
+
+def _query() -> Any:
+    count = (
+        select(func.count())
+        .select_from(allocation)
+        .where(allocation.c.host == host.c.name)
+        .scalar_subquery()
+        .label("instances")
+    )
+    capacity = [column for column in host_capacity.c if column.name != "host"]
+    return select(host, *capacity, count).join(host_capacity, host_capacity.c.host == host.c.name)
+
+
+def _value(row: Row[Any]) -> Host:
+    return Host(
+        name=row.name,
+        host_uuid=row.host_uuid,
+        machine_id=row.machine_id,
+        boot_id=row.boot_id,
+        session=row.session,
+        address=row.address,
+        version=row.version,
+        enabled=bool(row.enabled),
+        disabled_reason=row.disabled_reason,
+        up=bool(row.up),
+        inventory=codec.from_json(row.inventory, Inventory),
+        capacity=Resources(vcpus=row.total_vcpus, memory_mib=row.total_memory_mib, disk_gib=row.total_disk_gib),
+        used=Resources(vcpus=row.used_vcpus, memory_mib=row.used_memory_mib, disk_gib=row.used_disk_gib),
+        usage=codec.from_json(row.usage, HostUsage) if row.usage else None,
+        instances=row.instances,
+        last_sync_at=from_iso(row.last_sync_at) if row.last_sync_at else None,
+        registered_at=from_iso(row.registered_at),
+        foreign_domains=tuple(codec.from_json(row.foreign_domains, list[str])),
+        orphan_domains=tuple(codec.from_json(row.orphan_domains, list[str])),
+    )
+
+
+def get(conn: Connection, name: str) -> Host:
+    """:raises errors.HostNotFound: no such host."""
+    row = conn.execute(_query().where(host.c.name == name)).first()
+    if row is None:
+        raise errors.HostNotFound(ref=name)
+    return _value(row)
+
+
+def list_all(conn: Connection) -> list[Host]:
+    return [_value(row) for row in conn.execute(_query().order_by(host.c.name))]

@@ -1,0 +1,135 @@
+"""Images: rows in, values out. A deleted image keeps its row, for instances that were made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from drover import errors
+from drover.clock import from_iso, to_iso
+from drover.db.schema import image
+from drover.objects.catalog import Image, ImageFormat, ImageStatus
+
+__all__ = ["activate", "add", "find", "get_many", "list_all", "mark_deleted", "refuse", "resolve", "statuses"]
+
+
+def to_value(row: Row[Any]) -> Image:
+    """One row of :data:`drover.db.schema.image`."""
+    return Image(
+        id=row.id,
+        name=row.name,
+        status=ImageStatus(row.status),
+        format=ImageFormat(row.format),
+        size_bytes=row.size_bytes,
+        virtual_size_bytes=row.virtual_size_bytes,
+        sha256=row.sha256,
+        url=row.url,
+        architecture=row.architecture,
+        virt_type=row.virt_type,
+        min_memory_mib=row.min_memory_mib,
+        min_disk_gib=row.min_disk_gib,
+        created_at=from_iso(row.created_at),
+    )
+
+
+def add(conn: Connection, new: Image, now: datetime) -> None:
+    """Insert *new* as created at *now*.
+
+    :raises errors.StoreConflict: the id is taken (also by a deleted image).
+    """
+    conn.execute(
+        insert(image).values(
+            id=new.id,
+            name=new.name,
+            status=new.status.value,
+            format=new.format.value,
+            size_bytes=new.size_bytes,
+            virtual_size_bytes=new.virtual_size_bytes,
+            sha256=new.sha256,
+            url=new.url,
+            architecture=new.architecture,
+            virt_type=new.virt_type,
+            min_memory_mib=new.min_memory_mib,
+            min_disk_gib=new.min_disk_gib,
+            created_at=to_iso(now),
+        )
+    )
+
+
+def find(conn: Connection, image_id: str) -> Image | None:
+    """The image with this id, unless it is deleted."""
+    row = conn.execute(select(image).where(image.c.id == image_id, image.c.deleted_at.is_(None))).first()
+    return to_value(row) if row else None
+
+
+def resolve(conn: Connection, ref: str) -> Image:
+    """The image with this id, else the only one with this name; deleted ones do not count.
+
+    :raises errors.ImageNotFound: none.
+    :raises errors.AmbiguousName: several have the name; the error lists their ids.
+    """
+    if found := find(conn, ref):
+        return found
+    named = select(image).where(image.c.name == ref, image.c.deleted_at.is_(None)).order_by(image.c.id)
+    rows = conn.execute(named).all()
+    if not rows:
+        raise errors.ImageNotFound(ref=ref)
+    if len(rows) > 1:
+        raise errors.AmbiguousName(what="image", ref=ref, candidates=", ".join(row.id for row in rows))
+    return to_value(rows[0])
+
+
+def get_many(conn: Connection, ids: Collection[str]) -> dict[str, Image]:
+    """Images by id, deleted ones too: an order for an instance outlives its image."""
+    rows = conn.execute(select(image).where(image.c.id.in_(sorted(set(ids)))))
+    return {row.id: to_value(row) for row in rows}
+
+
+def list_all(conn: Connection) -> tuple[Image, ...]:
+    """Every image that is not deleted, oldest first."""
+    rows = conn.execute(select(image).where(image.c.deleted_at.is_(None)).order_by(image.c.created_at, image.c.id))
+    return tuple(to_value(row) for row in rows)
+
+
+def statuses(conn: Connection, ids: Collection[str]) -> dict[str, ImageStatus]:
+    """Of those among *ids* that exist and are not deleted."""
+    rows = conn.execute(
+        select(image.c.id, image.c.status).where(image.c.id.in_(sorted(set(ids))), image.c.deleted_at.is_(None))
+    )
+    return {row.id: ImageStatus(row.status) for row in rows}
+
+
+def activate(conn: Connection, image_id: str, *, size_bytes: int, virtual_size_bytes: int, sha256: str) -> bool:
+    """``queued → active`` with what its bytes were found to be; ``False``: it was not queued any more."""
+    changed = conn.execute(
+        update(image)
+        .where(image.c.id == image_id, image.c.status == ImageStatus.QUEUED.value, image.c.deleted_at.is_(None))
+        .values(
+            status=ImageStatus.ACTIVE.value,
+            size_bytes=size_bytes,
+            virtual_size_bytes=virtual_size_bytes,
+            sha256=sha256,
+        )
+    )
+    return changed.rowcount == 1
+
+
+def refuse(conn: Connection, image_id: str) -> bool:
+    """``queued → error``; ``False``: it was not queued any more."""
+    changed = conn.execute(
+        update(image)
+        .where(image.c.id == image_id, image.c.status == ImageStatus.QUEUED.value, image.c.deleted_at.is_(None))
+        .values(status=ImageStatus.ERROR.value)
+    )
+    return changed.rowcount == 1
+
+
+def mark_deleted(conn: Connection, image_id: str, now: datetime) -> bool:
+    """``False``: it was deleted before."""
+    changed = conn.execute(
+        update(image).where(image.c.id == image_id, image.c.deleted_at.is_(None)).values(deleted_at=to_iso(now))
+    )
+    return changed.rowcount == 1

@@ -1,0 +1,173 @@
+"""Instances: rows in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, update
+
+from drover import errors
+from drover.clock import from_iso, to_iso
+from drover.db.schema import allocation, instance, instance_secret, port
+from drover.objects import codec
+from drover.objects.catalog import Flavor
+from drover.objects.instance import Fault, Instance, InstanceFilter, InstanceUsage
+from drover.states import PowerState, VmState
+
+__all__ = ["Secret", "add", "change", "find", "forget_released", "page", "resolve", "secrets"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """What goes into the guest and nowhere else."""
+
+    user_data: str = field(default="", repr=False)
+    ssh_keys: tuple[str, ...] = field(default=(), repr=False)
+
+
+def to_value(row: Row[Any]) -> Instance:
+    """One row of :data:`drover.db.schema.instance`; task_state, ports and clean-up are joined by callers."""
+    return Instance(
+        uuid=row.uuid,
+        name=row.name,
+        project_id=row.project_id,
+        user_id=row.user_id,
+        flavor=codec.from_json(row.flavor, Flavor),
+        image_id=row.image_id,
+        image_name=row.image_name,
+        key_name=row.key_name,
+        vm_state=VmState(row.vm_state),
+        power_state=PowerState(row.power_state),
+        host=row.host,
+        epoch=row.epoch,
+        locked=bool(row.locked),
+        fault=codec.from_json(row.fault, Fault) if row.fault else None,
+        usage=codec.from_json(row.usage, InstanceUsage) if row.usage else None,
+        metadata=codec.from_json(row.metadata, dict[str, str]) if row.metadata != "{}" else {},
+        created_at=from_iso(row.created_at),
+        launched_at=from_iso(row.launched_at) if row.launched_at else None,
+        deleted_at=from_iso(row.deleted_at) if row.deleted_at else None,
+    )
+
+
+def add(conn: Connection, instances: Sequence[Instance], secrets_of: Mapping[str, Secret]) -> None:
+    """Insert new instances with their secrets."""
+    if not instances:
+        return
+    conn.execute(
+        insert(instance),
+        [
+            {
+                "uuid": i.uuid,
+                "name": i.name,
+                "project_id": i.project_id,
+                "user_id": i.user_id,
+                "flavor": codec.to_json(i.flavor),
+                "image_id": i.image_id,
+                "image_name": i.image_name,
+                "key_name": i.key_name,
+                "vm_state": i.vm_state.value,
+                "power_state": i.power_state.value,
+                "host": i.host,
+                "epoch": i.epoch,
+                "locked": int(i.locked),
+                "fault": "",
+                "metadata": codec.to_json(i.metadata),
+                "usage": "",
+                "observed": 0,
+                "created_at": to_iso(i.created_at),
+            }
+            for i in instances
+        ],
+    )
+    rows = [
+        {"instance_uuid": uuid, "user_data": s.user_data, "ssh_keys": codec.to_json(s.ssh_keys)}
+        for uuid, s in secrets_of.items()
+        if s.user_data or s.ssh_keys
+    ]
+    if rows:
+        conn.execute(insert(instance_secret), rows)
+
+
+def find(conn: Connection, uuids: Iterable[str]) -> dict[str, Instance]:
+    wanted = sorted(set(uuids))
+    if not wanted:
+        return {}
+    return {row.uuid: to_value(row) for row in conn.execute(select(instance).where(instance.c.uuid.in_(wanted)))}
+
+
+def secrets(conn: Connection, uuids: Iterable[str]) -> dict[str, Secret]:
+    """Secrets by instance uuid, where there are any."""
+    wanted = sorted(set(uuids))
+    query = select(instance_secret).where(instance_secret.c.instance_uuid.in_(wanted))
+    return {
+        row.instance_uuid: Secret(user_data=row.user_data, ssh_keys=tuple(codec.from_json(row.ssh_keys, list[str])))
+        for row in conn.execute(query)
+    }
+
+
+def resolve(conn: Connection, ref: str, *, project_id: str, deleted: bool = False) -> Instance:
+    """By uuid (of any project), else by name within the project.
+
+    :raises errors.InstanceNotFound: none; :raises errors.AmbiguousName: several live ones have the name.
+    """
+    row = conn.execute(select(instance).where(instance.c.uuid == ref)).first()
+    if row is not None and (deleted or row.deleted_at is None):
+        return to_value(row)
+    query = select(instance).where(instance.c.name == ref, instance.c.project_id == project_id)
+    query = query.where(instance.c.deleted_at.is_(None)).order_by(instance.c.created_at, instance.c.uuid)
+    rows = conn.execute(query.limit(20)).all()
+    if not rows:
+        raise errors.InstanceNotFound(ref=ref)
+    if len(rows) > 1:
+        candidates = ", ".join(f"{row.uuid} ({row.vm_state} on {row.host or 'no host'})" for row in rows)
+        raise errors.AmbiguousName(what="instance", ref=ref, candidates=candidates)
+    return to_value(rows[0])
+
+
+def change(conn: Connection, uuid: str, **values: Any) -> None:
+    """Set columns of one instance."""
+    conn.execute(update(instance).where(instance.c.uuid == uuid).values(**values))
+
+
+def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[Instance]:
+    """Newest first, one more than ``query.limit`` when there is a further page."""
+    i = instance.c
+    found = select(instance).where(i.deleted_at.is_not(None) if query.deleted else i.deleted_at.is_(None))
+    if not query.all_projects:
+        found = found.where(i.project_id == project_id)
+    if query.name:
+        found = found.where(i.name.startswith(query.name, autoescape=True))
+    if query.host:
+        found = found.where(i.host == query.host)
+    if query.vm_state:
+        found = found.where(i.vm_state == query.vm_state)
+    if query.marker:
+        after = select(i.created_at).where(i.uuid == query.marker).scalar_subquery()
+        found = found.where(or_(i.created_at < after, and_(i.created_at == after, i.uuid < query.marker)))
+    found = found.order_by(i.created_at.desc(), i.uuid.desc()).limit(query.limit + 1)
+    return [to_value(row) for row in conn.execute(found)]
+
+
+def forget_released(conn: Connection, uuids: Iterable[str]) -> None:
+    """Give back addresses and secrets of those of *uuids* that are deleted and held by no host any more."""
+    wanted = sorted(set(uuids))
+    if not wanted:
+        return
+    over = select(instance.c.uuid).where(
+        instance.c.uuid.in_(wanted),
+        instance.c.deleted_at.is_not(None),
+        ~exists().where(allocation.c.instance_uuid == instance.c.uuid),
+    )
+    gone = [row.uuid for row in conn.execute(over)]
+    if gone:
+        conn.execute(delete(port).where(port.c.instance_uuid.in_(gone)))
+        conn.execute(delete(instance_secret).where(instance_secret.c.instance_uuid.in_(gone)))
+
+
+def fault_json(code: str, message: str, at: datetime) -> str:
+    """The ``fault`` column of a failed operation."""
+    return codec.to_json(Fault(code=code, message=message, at=at))

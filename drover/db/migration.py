@@ -1,0 +1,76 @@
+"""The schema's revision: bringing it up to date, and waiting until somebody has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import alembic.command
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from drover import errors, retry
+from drover.db.engine import Database
+from drover.db.turn import Turn, take
+from drover.runtime import Runtime
+
+__all__ = ["check", "current_revision", "head_revision", "upgrade", "wait_for_schema"]
+
+
+def upgrade(database: Database) -> str:
+    """Migrate to this release's revision and return it; does nothing when it is there.
+
+    One transaction: it happens wholly or not at all. Of several at once, one migrates and the others find it done.
+    """
+    with database.write() as connection:
+        take(connection, Turn.SCHEMA)
+        if connection.dialect.name == "postgresql":
+            # Rewriting a large table may rightly take longer than a statement of the services.
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        config = _config()
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
+    return head_revision()
+
+
+def current_revision(database: Database) -> str | None:
+    """The revision the database has; None when it is empty."""
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head_revision() -> str:
+    """The revision this release works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None, "the package holds its migrations"
+    return head
+
+
+def check(database: Database) -> None:
+    """:raises errors.SchemaMismatch: the database has another revision than this release needs."""
+    actual, expected = current_revision(database), head_revision()
+    if actual != expected:
+        raise errors.SchemaMismatch(actual=actual or "none", expected=expected)
+
+
+def wait_for_schema(database: Database, runtime: Runtime, stopped: Callable[[], bool]) -> None:
+    """Wait until the database answers and has the revision of this release; says in the log what is missing.
+
+    :raises errors.Unavailable: *stopped* said so before it was.
+    """
+
+    def try_once() -> None:
+        try:
+            check(database)
+        except errors.SchemaMismatch as exc:
+            raise errors.Unavailable(what="schema", detail=exc.message) from exc
+
+    retry.until_available(runtime, "database", try_once, stopped=stopped)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config

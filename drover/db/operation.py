@@ -1,0 +1,268 @@
+"""The journal's rows: operations and what services logged of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, insert, or_, select, tuple_, update
+
+from drover.clock import from_iso, to_iso
+from drover.db.schema import operation, operation_log
+from drover.objects import codec
+from drover.objects.operation import ErrorInfo, Operation, OperationFilter, ServiceLog
+from drover.states import UNFINISHED_STATES, Action, OperationState
+
+__all__ = [
+    "add",
+    "add_logs",
+    "begin",
+    "expired",
+    "find",
+    "finish",
+    "get",
+    "latest",
+    "logs",
+    "own",
+    "page",
+    "requeue",
+    "unfinished_of_hosts",
+    "unfinished_of_instances",
+]
+
+
+def _time(text: str | None) -> datetime | None:
+    return from_iso(text) if text else None
+
+
+def to_value(row: Row[Any]) -> Operation:
+    """One row of :data:`drover.db.schema.operation` as a value."""
+    return Operation(
+        id=row.id,
+        instance_uuid=row.instance_uuid,
+        instance_name=row.instance_name,
+        action=Action(row.action),
+        state=OperationState(row.state),
+        attempt=row.attempt,
+        params=codec.from_json(row.params, dict[str, str]) if row.params != "{}" else {},
+        host=row.host,
+        excluded_hosts=tuple(codec.from_json(row.excluded_hosts, list[str])) if row.excluded_hosts != "[]" else (),
+        queue_budget_s=row.queue_budget_s,
+        run_budget_s=row.run_budget_s,
+        owner=row.owner,
+        request_id=row.request_id,
+        project_id=row.project_id,
+        user_id=row.user_id,
+        created_at=from_iso(row.created_at),
+        dispatched_at=_time(row.dispatched_at),
+        started_at=_time(row.started_at),
+        finished_at=_time(row.finished_at),
+        error=codec.from_json(row.error, ErrorInfo) if row.error else None,
+    )
+
+
+def add(conn: Connection, operations: Sequence[Operation], *, owner_until: datetime, keys: Mapping[str, str]) -> None:
+    """Insert new operations.
+
+    :param keys: idempotency key by operation id, where there is one.
+    :raises drover.errors.StoreConflict: the instance has an unfinished operation already.
+    """
+    rows = [
+        {
+            "id": op.id,
+            "instance_uuid": op.instance_uuid,
+            "instance_name": op.instance_name,
+            "action": op.action.value,
+            "params": codec.to_json(op.params),
+            "state": op.state.value,
+            "unfinished": 1 if op.state in UNFINISHED_STATES else None,
+            "attempt": op.attempt,
+            "owner": op.owner,
+            "owner_until": to_iso(owner_until),
+            "host": op.host,
+            "peer_host": "",
+            "excluded_hosts": codec.to_json(op.excluded_hosts),
+            "queue_budget_s": op.queue_budget_s,
+            "run_budget_s": op.run_budget_s,
+            "idempotency_key": keys.get(op.id),
+            "request_id": op.request_id,
+            "project_id": op.project_id,
+            "user_id": op.user_id,
+            "created_at": to_iso(op.created_at),
+            "dispatched_at": to_iso(op.dispatched_at) if op.dispatched_at else None,
+            "started_at": None,
+            "finished_at": to_iso(op.finished_at) if op.finished_at else None,
+            "error": codec.to_json(op.error) if op.error else "",
+        }
+        for op in operations
+    ]
+    if rows:
+        conn.execute(insert(operation), rows)
+
+
+def get(conn: Connection, operation_id: str) -> Operation | None:
+    row = conn.execute(select(operation).where(operation.c.id == operation_id)).first()
+    return to_value(row) if row else None
+
+
+def find(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Operation]:
+    """Operations by id. With *lock* their rows are held, in order of id, until the transaction ends."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    query = select(operation).where(operation.c.id.in_(wanted)).order_by(operation.c.id)
+    if lock:
+        query = query.with_for_update()
+    return {row.id: to_value(row) for row in conn.execute(query)}
+
+
+def unfinished_of_hosts(conn: Connection, hosts: Iterable[str]) -> list[Operation]:
+    """What these hosts have to do: dispatched or running, oldest first."""
+    states = (OperationState.DISPATCHED.value, OperationState.RUNNING.value)
+    query = (
+        select(operation)
+        .where(operation.c.unfinished == 1, operation.c.host.in_(sorted(set(hosts))), operation.c.state.in_(states))
+        .order_by(operation.c.created_at, operation.c.id)
+    )
+    return [to_value(row) for row in conn.execute(query)]
+
+
+def unfinished_of_instances(conn: Connection, uuids: Iterable[str], *, lock: bool = False) -> dict[str, Operation]:
+    """The unfinished operation of each instance that has one, by instance uuid."""
+    wanted = sorted(set(uuids))
+    if not wanted:
+        return {}
+    query = (
+        select(operation)
+        .where(operation.c.unfinished == 1, operation.c.instance_uuid.in_(wanted))
+        .order_by(operation.c.id)
+    )
+    if lock:
+        query = query.with_for_update()
+    return {row.instance_uuid: to_value(row) for row in conn.execute(query)}
+
+
+def latest(conn: Connection, instance_uuid: str, action: Action | None = None) -> Operation | None:
+    """The newest operation of an instance (of one kind)."""
+    query = select(operation).where(operation.c.instance_uuid == instance_uuid)
+    if action is not None:
+        query = query.where(operation.c.action == action.value)
+    row = conn.execute(query.order_by(operation.c.created_at.desc(), operation.c.id.desc()).limit(1)).first()
+    return to_value(row) if row else None
+
+
+def expired(conn: Connection, now: datetime, limit: int) -> list[Operation]:
+    """Unfinished operations whose owner's lease is over, locked; rows that another reaper holds are skipped."""
+    query = (
+        select(operation)
+        .where(operation.c.unfinished == 1, operation.c.owner_until < to_iso(now))
+        .order_by(operation.c.owner_until, operation.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [to_value(row) for row in conn.execute(query)]
+
+
+def own(conn: Connection, ids: Iterable[str], owner: str, until: datetime) -> None:
+    """Take or renew the lease on unfinished operations."""
+    wanted = sorted(set(ids))
+    if wanted:
+        conn.execute(
+            update(operation)
+            .where(operation.c.id.in_(wanted), operation.c.unfinished == 1)
+            .values(owner=owner, owner_until=to_iso(until))
+        )
+
+
+def _are(pairs: Iterable[tuple[str, int]]) -> Any:
+    return tuple_(operation.c.id, operation.c.attempt).in_(sorted(set(pairs)))
+
+
+def begin(conn: Connection, pairs: Iterable[tuple[str, int]], now: datetime, until: datetime) -> None:
+    """(id, attempt) → running, once; the lease is renewed."""
+    wanted = sorted(set(pairs))
+    if wanted:
+        conn.execute(
+            update(operation)
+            .where(_are(wanted), operation.c.state == OperationState.DISPATCHED.value)
+            .values(state=OperationState.RUNNING.value, started_at=to_iso(now), owner_until=to_iso(until))
+        )
+
+
+def finish(
+    conn: Connection, pairs: Iterable[tuple[str, int]], state: OperationState, error: ErrorInfo | None, now: datetime
+) -> None:
+    """Unfinished (id, attempt) → a final state, all with the same error."""
+    wanted = sorted(set(pairs))
+    if wanted:
+        conn.execute(
+            update(operation)
+            .where(_are(wanted), operation.c.unfinished == 1)
+            .values(
+                state=state.value,
+                unfinished=None,
+                finished_at=to_iso(now),
+                error=codec.to_json(error) if error else "",
+            )
+        )
+
+
+def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until: datetime) -> None:
+    """Back to the scheduler: next attempt, without *exclude*."""
+    excluded = sorted({*op.excluded_hosts, exclude} - {""})
+    conn.execute(
+        update(operation)
+        .where(operation.c.id == op.id, operation.c.attempt == op.attempt, operation.c.unfinished == 1)
+        .values(
+            state=OperationState.SCHEDULING.value,
+            attempt=op.attempt + 1,
+            host="",
+            excluded_hosts=codec.to_json(excluded),
+            dispatched_at=None,
+            started_at=None,
+            owner=owner,
+            owner_until=to_iso(until),
+        )
+    )
+
+
+def add_logs(conn: Connection, documents: Sequence[tuple[str, ServiceLog]]) -> None:
+    """Keep what a service logged of an attempt; a repeat replaces nothing (the first is the truth)."""
+    from drover.db.engine import insert_ignore
+
+    rows = [
+        {"operation_id": op, "attempt": log.attempt, "service": log.service, "document": codec.to_json(log)}
+        for op, log in documents
+    ]
+    if rows:
+        conn.execute(insert_ignore(conn, operation_log), rows)
+
+
+def logs(conn: Connection, operation_id: str) -> tuple[ServiceLog, ...]:
+    query = select(operation_log.c.document).where(operation_log.c.operation_id == operation_id)
+    rows = conn.execute(query.order_by(operation_log.c.attempt, operation_log.c.service))
+    return tuple(codec.from_json(row.document, ServiceLog) for row in rows)
+
+
+def page(conn: Connection, query: OperationFilter, *, instance_uuid: str, project_id: str) -> list[Operation]:
+    """Newest first, one more than ``query.limit`` when there is a further page."""
+    found = select(operation)
+    if instance_uuid:
+        found = found.where(operation.c.instance_uuid == instance_uuid)
+    if not query.all_projects:
+        found = found.where(operation.c.project_id == project_id)
+    if query.state:
+        found = found.where(operation.c.state == query.state)
+    if query.unfinished:
+        found = found.where(operation.c.unfinished == 1)
+    if query.marker:
+        after = select(operation.c.created_at).where(operation.c.id == query.marker).scalar_subquery()
+        found = found.where(
+            or_(
+                operation.c.created_at < after,
+                and_(operation.c.created_at == after, operation.c.id < query.marker),
+            )
+        )
+    found = found.order_by(operation.c.created_at.desc(), operation.c.id.desc()).limit(query.limit + 1)
+    return [to_value(row) for row in conn.execute(found)]

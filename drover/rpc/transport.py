@@ -1,0 +1,348 @@
+"""The bus over RabbitMQ by oslo.messaging: the only module that sees oslo.messaging and kombu.
+
+What it adds to the library (each was measured, see docs/architecture.md): eventlet stays out of the process;
+every send has a finite number of tries; a server takes no more than it can run, so that the rest stays in the
+broker for another server; errors arrive as what they were, without the far side's traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+sys.modules["eventlet"] = None  # type: ignore[assignment]  # oslo.service would import it: 10 MiB, and a hub nobody wants
+from oslo_service import backend  # noqa: E402
+
+backend.init_backend(backend.BackendType.THREADING)
+
+import amqp  # noqa: E402
+import kombu.exceptions  # noqa: E402
+import oslo_messaging  # noqa: E402
+from oslo_config import cfg  # noqa: E402
+from oslo_messaging import opts as messaging_options  # noqa: E402
+from oslo_messaging._metrics import client as metrics  # noqa: E402
+from oslo_messaging._tracing import client as tracing  # noqa: E402
+from oslo_messaging.rpc import dispatcher as rpc_dispatcher  # noqa: E402
+from oslo_messaging.rpc import server as rpc_server  # noqa: E402
+
+from drover import errors, log, retry  # noqa: E402
+from drover.conf.bus import BusSettings  # noqa: E402
+from drover.objects import codec  # noqa: E402
+from drover.rpc import wire  # noqa: E402
+from drover.rpc.bus import Address, Dispatcher, Message, Server  # noqa: E402
+from drover.runtime import Event, Lock, Pool, Queue, Runtime  # noqa: E402
+
+__all__ = ["RabbitBus"]
+
+LOG = log.get(__name__)
+
+#: What a broker that is away, refuses or breaks off looks like; oslo.messaging lets kombu's and amqp's errors through.
+_BROKER_ERRORS = (
+    oslo_messaging.MessagingException,
+    oslo_messaging.MessageDeliveryFailure,
+    kombu.exceptions.KombuError,
+    amqp.AMQPError,
+    OSError,
+)
+#: Nobody listens here: a message to it proves the way to the broker and is dropped there.
+_NOBODY = Address("nobody")
+#: Warn of what is normal under load, once per waiting sender, and of frames that cross a close.
+_NOISY = ("oslo_messaging._drivers.pool", "oslo_messaging._drivers.amqpdriver", "amqp")
+
+
+#: seconds until a listener has noticed that it is to stop: it looks up every 5 s
+_LISTENER_S = 6.0
+
+
+class RabbitBus:
+    """Implements :class:`drover.rpc.bus.Bus`.
+
+    Nothing is connected before the first use.
+
+    :param name: of this process, for logs.
+    """
+
+    def __init__(self, runtime: Runtime, settings: BusSettings, *, name: str) -> None:
+        for logger in _NOISY:
+            logging.getLogger(logger).setLevel(logging.ERROR)
+        self._runtime = runtime
+        self._settings = settings
+        self._name = name
+        self._closed = runtime.event()
+        self._servers: list[_RabbitServer] = []
+        try:
+            self._transport = oslo_messaging.get_rpc_transport(
+                _configuration(settings), url=settings.transport_url, allowed_remote_exmods=["drover.errors"]
+            )
+        except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as exc:
+            raise errors.InvalidConfig(reason=f"[bus] transport_url: {exc}") from None
+        self._client = oslo_messaging.get_rpc_client(
+            self._transport, oslo_messaging.Target(exchange=settings.control_exchange, topic=_NOBODY.topic)
+        )
+        self._replies = _ReplyQueue(runtime, self)
+
+    def call(self, address: Address, message: Message, timeout_s: float = 10.0) -> Any:
+        wire.pack_request(message)
+        self._check_open()
+        self._replies.ensure(timeout_s)
+        try:
+            return self._prepared(address, message, timeout_s).call(message.context, message.method, **message.args)
+        except oslo_messaging.MessagingTimeout:
+            raise errors.CallTimeout(topic=str(address), method=message.method, timeout_s=timeout_s) from None
+        except errors.DroverError as exc:
+            raise errors.from_dict({"code": exc.code, "params": exc.kwargs}) from None
+        except oslo_messaging.RemoteError as exc:
+            raise errors.DroverError(detail=f"{exc.exc_type}: {exc.value}") from None
+        except _BROKER_ERRORS as exc:
+            raise _unavailable(exc) from None
+
+    def cast(self, address: Address, message: Message) -> None:
+        wire.pack_request(message)
+        self._check_open()
+        try:
+            self._prepared(address, message, None).cast(message.context, message.method, **message.args)
+        except _BROKER_ERRORS as exc:
+            raise _unavailable(exc) from None
+
+    def serve(self, address: Address, dispatcher: Dispatcher, workers: int) -> Server:
+        self._check_open()
+        self.wait_reachable()
+        target = oslo_messaging.Target(
+            exchange=self._settings.control_exchange, topic=address.topic, server=address.server or self._name
+        )
+        slots = _Slots(self._runtime, str(address), workers)
+        server = _RabbitServer(
+            self._runtime,
+            _BoundedRPCServer(self._transport, target, _Door(address, dispatcher), slots),
+            slots,
+            self._settings.drain_timeout_s,
+        )
+        self._servers.append(server)
+        LOG.info("serving", address=address, workers=workers)
+        return server
+
+    def close(self) -> None:
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        for server in self._servers:
+            server.stop()
+        # Letting connections go may wait for a broker that is away; the process need not.
+        self._runtime.spawn("bus-cleanup", self._transport.cleanup).join(5.0)
+
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
+
+    def reach(self) -> None:
+        """:raises errors.BusUnavailable: the broker cannot be reached, or refuses us."""
+        self.cast(_NOBODY, Message(method="reach"))
+
+    def wait_reachable(self) -> None:
+        """Wait as long as it takes.
+
+        :raises errors.BusUnavailable: the bus was closed meanwhile.
+        """
+        retry.until_available(self._runtime, "message bus", self.reach, stopped=self._closed.is_set)
+
+    def declare_reply_queue(self) -> None:
+        """The library does it with the first call, which may wait for the broker for ever.
+
+        :raises errors.BusUnavailable: the broker went away meanwhile.
+        """
+        message = Message(method="reach")
+        try:
+            self._prepared(_NOBODY, message, 0.001).call({}, message.method)
+        except oslo_messaging.MessagingTimeout:
+            return
+        except _BROKER_ERRORS as exc:
+            raise _unavailable(exc) from None
+
+    def _prepared(self, address: Address, message: Message, timeout_s: float | None) -> Any:
+        return self._client.prepare(
+            topic=address.topic,
+            server=address.server or None,
+            version=message.version,
+            timeout=timeout_s,
+            retry=self._settings.send_retries,
+        )
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise errors.BusUnavailable(detail="closed")
+
+
+def _unavailable(exc: Exception) -> errors.BusUnavailable:
+    return errors.BusUnavailable(detail=f"{type(exc).__name__}: {exc}".strip().splitlines()[0])
+
+
+def _configuration(settings: BusSettings) -> cfg.ConfigOpts:
+    """A ConfigOpts of our own, with the options the library would else look up in the process-wide one."""
+    conf = cfg.ConfigOpts()
+    conf(args=[], project="drover", default_config_files=[], default_config_dirs=[])
+    for group, options in messaging_options.list_opts():
+        conf.register_opts(options, group=group)
+    conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
+    conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
+    values: dict[str, Any] = {
+        "rpc_conn_pool_size": settings.conn_pool_size,
+        # one message on its way to a server that is full; the others stay in the broker
+        "rabbit_qos_prefetch_count": 1,
+        "rabbit_retry_backoff": 0,
+        "kombu_reconnect_delay": 0.0,
+        # how long a reply waits for the queue of a caller that is gone, and that queue for its caller
+        "kombu_missing_consumer_retry_timeout": 5,
+        "rabbit_transient_queues_ttl": 300,
+        "ssl": settings.ssl,
+        "ssl_ca_file": settings.ssl_ca_file,
+        "ssl_cert_file": settings.ssl_cert_file,
+        "ssl_key_file": settings.ssl_key_file,
+    }
+    for name, value in values.items():
+        conf.set_override(name, value, group="oslo_messaging_rabbit")
+    return conf
+
+
+class _ReplyQueue:
+    """The queue this process gets its replies in, declared beside the callers.
+
+    The library declares it inside the first call, without any bound while the broker is away.
+    """
+
+    def __init__(self, runtime: Runtime, bus: RabbitBus) -> None:
+        self._runtime = runtime
+        self._bus = bus
+        self._gate: Lock = runtime.lock()
+        self._ready: Event = runtime.event()
+        self._asked = False
+        self._trouble = "not connected yet"
+
+    def ensure(self, patience_s: float) -> None:
+        """:raises errors.BusUnavailable: there is no reply queue after *patience_s*."""
+        if self._ready.is_set():
+            return
+        with self._gate:
+            if not self._asked:
+                self._asked = True
+                self._runtime.spawn("bus-replies", self._declare)
+        if not self._ready.wait(min(patience_s, 5.0)):
+            raise errors.BusUnavailable(detail=self._trouble)
+
+    def _declare(self) -> None:
+        try:
+            retry.until_available(self._runtime, "message bus", self._try, stopped=self._bus.is_closed)
+        except errors.BusUnavailable:
+            return  # closed
+        self._ready.set()
+
+    def _try(self) -> None:
+        try:
+            self._bus.reach()
+            self._bus.declare_reply_queue()
+        except errors.BusUnavailable as exc:
+            self._trouble = str(exc.kwargs["detail"])
+            raise
+
+
+class _Door:
+    """oslo.messaging's dispatcher: what of an incoming message reaches ours, and what of it leaves."""
+
+    def __init__(self, address: Address, dispatcher: Dispatcher) -> None:
+        self._address = address
+        self._dispatcher = dispatcher
+
+    def dispatch(self, incoming: Any) -> Any:
+        """:raises ExpectedException: around the typed error, so that the library adds no traceback of its own."""
+        try:
+            message = _message(incoming)
+            return wire.run(self._dispatcher, self._address, message)
+        except errors.DroverError:
+            raise rpc_dispatcher.ExpectedException from None
+
+
+def _message(incoming: Any) -> Message:
+    """:raises errors.BadRequest: no request. :raises errors.MessageTooLarge: over the limit."""
+    body = incoming.message
+    known = {name: body[name] for name in ("method", "args", "version") if body.get(name) is not None}
+    message = codec.from_plain({**known, "context": incoming.ctxt}, Message, what="message")
+    wire.pack_request(message)
+    return message
+
+
+class _Slots:
+    """Workers of one server. :meth:`run` waits for a free one, which holds up the reading from the broker."""
+
+    def __init__(self, runtime: Runtime, name: str, workers: int) -> None:
+        self._taken: Queue[object] = runtime.queue(max_size=workers)
+        self._pool: Pool = runtime.pool(f"rpc-{name}", workers)
+        self._gate: Lock = runtime.lock()
+        self._accepted = 0  # acknowledged and not done, the one that waits for a worker included
+        self._idle: Event = runtime.event()
+        self._idle.set()
+
+    def run(self, work: Callable[[], None]) -> None:
+        self._count(1)
+        self._taken.put(None)
+        self._pool.submit(lambda: self._work(work))
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        return self._idle.wait(timeout_s)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _work(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            self._taken.get()
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._gate:
+            self._accepted += change
+            if self._accepted:
+                self._idle.clear()
+            else:
+                self._idle.set()
+
+
+class _BoundedRPCServer(rpc_server.RPCServer):  # type: ignore[misc]
+    """Without it the library acknowledges and queues in memory whatever comes: lost with the process.
+
+    Overriding more than this deadlocks: ``start``, ``stop`` and ``wait`` are ordered tasks and do not nest.
+    """
+
+    def __init__(self, transport: Any, target: Any, door: _Door, slots: _Slots) -> None:
+        super().__init__(transport, target, door)
+        self._slots = slots
+
+    def _on_incoming(self, incoming: Any) -> None:
+        self._slots.run(lambda: self._process_incoming(incoming))
+
+
+class _RabbitServer:
+    """A running server. The library's own start and stop wait for the broker; ours have bounds."""
+
+    def __init__(self, runtime: Runtime, server: _BoundedRPCServer, slots: _Slots, drain_timeout_s: float) -> None:
+        self._runtime = runtime
+        self._server = server
+        self._slots = slots
+        self._drain_timeout_s = drain_timeout_s
+        server.start()
+
+    def stop(self) -> None:
+        draining = self._runtime.spawn("rpc-drain", self._drain)
+        if draining.join(_LISTENER_S):
+            return
+        # Either requests still run, or the library waits for a broker that is away, from which nothing comes in.
+        if not self._slots.wait_idle(self._drain_timeout_s):
+            LOG.warning("requests still run after the drain", drain_timeout_s=self._drain_timeout_s)
+        elif not draining.join(1.0):
+            LOG.warning("stopped without the broker")
+
+    def _drain(self) -> None:
+        self._server.stop()
+        self._slots.close()
+        self._server.wait()

@@ -1,0 +1,202 @@
+"""Each item of a sync against each state it may meet."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conductor.effect import Begin, Finish, Grant, Move, Release, Requeue, Vm
+from conductor.plan.sync import (
+    SyncPlan,
+    choose_orders,
+    plan_begun,
+    plan_drops,
+    plan_gone,
+    plan_result,
+)
+from drover.objects.operation import ErrorInfo, Operation
+from drover.objects.sync import Begun, Gone, Held, Outcome, Permit, Result
+from drover.states import FINAL_STATES, Action, OperationState, PlacementState, PowerState, Verdict, VmState
+from tests.unit.conductor.plan.rows import facts, later, operation, placement
+
+ERROR = ErrorInfo(code="DriverError", message="no", retryable=True)
+
+
+def result(**changes: object) -> Result:
+    values: dict[str, object] = {
+        "operation_id": "op",
+        "attempt": 1,
+        "instance_uuid": "i",
+        "epoch": 1,
+        "outcome": Outcome.SUCCEEDED,
+        "power_state": PowerState.RUNNING,
+    }
+    return Result(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def ended(*rows: object, host: str = "h1", build_attempts: int = 3, **changes: object) -> SyncPlan:
+    plan = SyncPlan()
+    plan_result(plan, facts(*rows, build_attempts=build_attempts), host, result(**changes))  # type: ignore[arg-type]
+    return plan
+
+
+def test_a_build_that_worked_makes_the_instance_active_and_its_placement_too() -> None:
+    plan = ended(operation(), placement(PlacementState.PERMITTED))
+    assert Finish("op", 1, OperationState.SUCCEEDED) in plan.effects
+    assert any(isinstance(e, Move) and e.to is PlacementState.ACTIVE for e in plan.effects)
+    [vm] = [e for e in plan.effects if isinstance(e, Vm)]
+    assert (vm.vm_state, vm.power_state, vm.host, vm.launched) == (VmState.ACTIVE, PowerState.RUNNING, "h1", True)
+    assert [a.verdict for a in plan.acks] == [Verdict.APPLIED]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_failed_build_goes_elsewhere_and_gives_back_only_what_is_known_to_be_gone(clean: bool) -> None:
+    plan = ended(operation(), placement(PlacementState.HELD), outcome=Outcome.FAILED, error=ERROR, clean=clean)
+    assert any(isinstance(e, Requeue) and e.exclude == "h1" for e in plan.effects)
+    assert any(isinstance(e, Release) for e in plan.effects) is clean
+    assert any(isinstance(e, Move) and e.to is PlacementState.LEAVING for e in plan.effects) is not clean
+    assert not any(isinstance(e, Finish) for e in plan.effects)
+
+
+@pytest.mark.parametrize(("attempt", "retryable"), [(3, True), (1, False)])
+def test_a_build_fails_for_good_after_its_last_attempt_or_for_a_reason_that_stays(
+    attempt: int, retryable: bool
+) -> None:
+    error = ErrorInfo(code="X", message="no", retryable=retryable)
+    plan = ended(
+        operation(attempt=attempt),
+        placement(PlacementState.HELD),
+        attempt=attempt,
+        outcome=Outcome.FAILED,
+        error=error,
+        clean=True,
+    )
+    assert Finish("op", attempt, OperationState.FAILED, error) in plan.effects
+    assert not any(isinstance(e, Requeue) for e in plan.effects)
+    [vm] = [e for e in plan.effects if isinstance(e, Vm)]
+    assert vm.vm_state is VmState.ERROR
+    assert vm.fault == error
+
+
+@given(
+    state=st.sampled_from(list(OperationState)),
+    attempt=st.integers(1, 3),
+    told=st.integers(1, 3),
+    host=st.sampled_from(["h1", "h2", ""]),
+    action=st.sampled_from(list(Action)),
+    outcome=st.sampled_from(list(Outcome)),
+)
+def test_a_stale_result_has_no_effect(
+    state: OperationState, attempt: int, told: int, host: str, action: Action, outcome: Outcome
+) -> None:
+    op = operation(action, state=state, attempt=attempt, host=host)
+    plan = ended(op, placement(PlacementState.HELD), attempt=told, outcome=outcome)
+    current = state not in FINAL_STATES and attempt == told and host == "h1"
+    assert (plan.acks[0].verdict is Verdict.APPLIED) is current
+    if not current:
+        assert plan.effects == []
+
+
+def test_a_result_of_an_unknown_operation_is_rejected() -> None:
+    plan = ended()
+    assert plan.acks[0].verdict is Verdict.REJECTED
+    assert plan.effects == []
+
+
+def test_a_delete_that_worked_releases_every_epoch_the_host_had() -> None:
+    old = placement(PlacementState.LEAVING)
+    new = placement(PlacementState.LEAVING, epoch=2)
+    elsewhere = placement(PlacementState.LEAVING, host="h2")
+    plan = ended(operation(Action.DELETE), old, new, elsewhere, epoch=2)
+    released = {(e.host, e.epoch) for e in plan.effects if isinstance(e, Release)}
+    assert released == {("h1", 1), ("h1", 2)}
+    assert any(isinstance(e, Vm) and e.deleted for e in plan.effects)
+
+
+def test_a_delete_that_failed_stays_unfinished_and_is_ordered_again() -> None:
+    plan = ended(operation(Action.DELETE), placement(PlacementState.LEAVING), outcome=Outcome.FAILED, error=ERROR)
+    assert plan.effects == []
+    assert plan.acks[0].verdict is Verdict.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("state", "granted"),
+    [
+        (PlacementState.RESERVED, True),
+        (PlacementState.HELD, True),
+        (PlacementState.PERMITTED, True),
+        (PlacementState.LEAVING, False),
+    ],
+)
+def test_a_permit_is_asked_of_the_row_unless_it_is_leaving(state: PlacementState, granted: bool) -> None:
+    plan = SyncPlan()
+    op = operation(state=OperationState.DISPATCHED)
+    plan_begun(plan, facts(op, placement(state)), "h1", Begun(operation_id="op", attempt=1, permit=True))
+    assert Begin("op", 1) in plan.effects
+    assert (Grant("op", 1, "i", "h1", 1) in plan.effects) is granted
+    assert bool(plan.permits) is not granted
+
+
+def test_a_permit_for_a_stale_attempt_is_refused_and_changes_nothing() -> None:
+    plan = SyncPlan()
+    plan_begun(plan, facts(operation(attempt=2)), "h1", Begun(operation_id="op", attempt=1, permit=True))
+    assert plan.permits == [Permit(operation_id="op", attempt=1, granted=False)]
+    assert plan.effects == []
+
+
+def test_gone_releases_only_what_was_leaving_on_that_host() -> None:
+    plan = SyncPlan()
+    rows = (
+        placement(PlacementState.LEAVING, epoch=1),
+        placement(PlacementState.ACTIVE, epoch=2),
+        placement(PlacementState.LEAVING, epoch=1, host="h2"),
+    )
+    plan_gone(plan, facts(*rows), "h1", Gone(instance_uuid="i", epoch=2))
+    assert plan.effects == [Release("i", "h1", 1)]
+
+
+def test_gone_ends_the_delete_that_waited_for_it() -> None:
+    plan = SyncPlan()
+    rows = facts(operation(Action.DELETE), placement(PlacementState.LEAVING))
+    plan_gone(plan, rows, "h1", Gone(instance_uuid="i", epoch=1))
+    assert Finish("op", 1, OperationState.SUCCEEDED) in plan.effects
+
+
+def test_what_a_host_holds_without_right_is_dropped() -> None:
+    plan = SyncPlan()
+    rows = facts(operation(), operation(id="done", state=OperationState.CANCELLED))
+    held = [Held(operation_id=name, attempt=1) for name in ("op", "done", "unknown")]
+    plan_drops(plan, rows, "h1", held)
+    assert [d.operation_id for d in plan.drops] == ["done", "unknown"]
+
+
+def test_orders_go_out_deletes_first_within_each_pools_room() -> None:
+    waiting = [
+        operation(Action.BUILD, id="b1"),
+        operation(Action.BUILD, id="b2", created_at=later(-1)),
+        operation(Action.START, id="s1"),
+        operation(Action.DELETE, id="d1"),
+    ]
+    want = {"build": 1, "lifecycle": 4, "delete": 4}
+    assert [op.id for op in choose_orders(waiting, [], [], want)] == ["d1", "s1", "b2"]
+
+
+@given(
+    waiting=st.lists(
+        st.tuples(st.sampled_from(list(Action)), st.integers(0, 20)), max_size=20, unique_by=lambda t: t[1]
+    ),
+    held=st.sets(st.integers(0, 20)),
+    want=st.fixed_dictionaries(
+        {"build": st.integers(0, 5), "lifecycle": st.integers(0, 5), "delete": st.integers(0, 5)}
+    ),
+)
+def test_no_order_twice_and_none_beyond_the_room(
+    waiting: list[tuple[Action, int]], held: set[int], want: dict[str, int]
+) -> None:
+    rows: list[Operation] = [operation(action, id=f"{n}") for action, n in waiting]
+    known = [Held(operation_id=f"{n}", attempt=1) for n in held]
+    chosen = choose_orders(rows, known, [], want)
+    assert not {op.id for op in chosen} & {h.operation_id for h in known}
+    assert sum(op.action is Action.BUILD for op in chosen) <= want["build"]
+    assert sum(op.action is Action.DELETE for op in chosen) <= want["delete"]
