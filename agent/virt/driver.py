@@ -52,6 +52,10 @@ class Driver(ABC):
     """One hypervisor. Thread-safe."""
 
     @abstractmethod
+    def set_deployment(self, deployment_id: str) -> None:
+        """Told once the agent is registered: guests stamped with this deployment are ours. Before that, every one is foreign."""
+
+    @abstractmethod
     def inventory(self) -> Inventory:
         """What the host offers (without reservations and ratios, which are configuration)."""
 

@@ -15,19 +15,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from sqlalchemy import ARRAY, ColumnElement, Connection, Text, any_, bindparam, delete, select, tuple_
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, tuple_, update
-
-from drover import errors
 from drover.clock import to_iso
-from drover.db.engine import insert_ignore
-from drover.db.host_table import change_stamp
+from drover.db.claim_write import Won, lower, write
 from drover.db.schema import allocation, host_capacity, image, instance, operation
 from drover.objects import codec
 from drover.objects.catalog import Flavor
 from drover.objects.host import Resources
-from drover.states import OperationState, PlacementState
+from drover.states import OperationState
 
 __all__ = [
     "Claim",
@@ -120,7 +116,7 @@ def waiting(conn: Connection, operation_ids: Iterable[str]) -> list[Waiting]:
         )
         .join(instance, instance.c.uuid == operation.c.instance_uuid)
         .outerjoin(image, image.c.id == instance.c.image_id)
-        .where(operation.c.id.in_(sorted(set(operation_ids))), operation.c.state == _SCHEDULING)
+        .where(_among(conn, operation.c.id, operation_ids), operation.c.state == _SCHEDULING)
         .order_by(operation.c.created_at, operation.c.id)
     )
     return [
@@ -137,14 +133,14 @@ def waiting(conn: Connection, operation_ids: Iterable[str]) -> list[Waiting]:
             min_disk_gib=row.min_disk_gib or 0,
             virtual_size_bytes=row.virtual_size_bytes or 0,
         )
-        for row in conn.execute(query)
+        for row in conn.execute(query).all()  # decoding may fail, and must not leave a statement open behind it
     ]
 
 
 def claim(conn: Connection, claims: Sequence[Claim], now: datetime) -> list[Outcome]:
     """Claim a batch; answers one outcome a claim, in their order.
 
-    :raises errors.StoreBusy: a row changed although it was locked; nothing may be committed.
+    :raises drover.errors.StoreBusy: it lost against others; the transaction must be rolled back.
     """
     epochs = _lock_operations(conn, claims)
     outcomes: dict[str, Outcome] = {}
@@ -155,9 +151,20 @@ def claim(conn: Connection, claims: Sequence[Claim], now: datetime) -> list[Outc
         else:
             outcomes[request.operation_id] = Outcome(operation_id=request.operation_id, state=ClaimState.STALE)
     outcomes |= _choose(_Rooms(conn), live)
-    won = [(request, outcomes[request.operation_id].host) for request in live if outcomes[request.operation_id].host]
+    won = [
+        Won(
+            operation_id=request.operation_id,
+            attempt=request.attempt,
+            instance_uuid=request.instance_uuid,
+            host=outcomes[request.operation_id].host,
+            epoch=epochs[request.operation_id, request.attempt],
+            ask=request.ask,
+        )
+        for request in live
+        if outcomes[request.operation_id].state is ClaimState.CLAIMED
+    ]
     if won:
-        _write(conn, won, epochs, now)
+        write(conn, won, to_iso(now))
     return [outcomes[request.operation_id] for request in claims]
 
 
@@ -177,11 +184,7 @@ def release_many(conn: Connection, keys: Iterable[Key]) -> set[Key]:
         .where(tuple_(a.instance_uuid, a.host, a.epoch).in_(wanted))
         .returning(a.instance_uuid, a.host, a.epoch, a.vcpus, a.memory_mib, a.disk_gib)
     ).all()
-    freed = _sum(
-        (row.host, Resources(vcpus=row.vcpus, memory_mib=row.memory_mib, disk_gib=row.disk_gib)) for row in rows
-    )
-    if freed:
-        conn.execute(_lowered(conn), [_amounts(host, amount) for host, amount in freed])
+    lower(conn, ((r.host, Resources(vcpus=r.vcpus, memory_mib=r.memory_mib, disk_gib=r.disk_gib)) for r in rows))
     return {(row.instance_uuid, row.host, row.epoch) for row in rows}
 
 
@@ -191,7 +194,7 @@ def _lock_operations(conn: Connection, claims: Sequence[Claim]) -> dict[tuple[st
         select(operation.c.id, operation.c.attempt, instance.c.epoch)
         .join(instance, instance.c.uuid == operation.c.instance_uuid)
         .where(
-            operation.c.id.in_(sorted({request.operation_id for request in claims})), operation.c.state == _SCHEDULING
+            _among(conn, operation.c.id, (request.operation_id for request in claims)), operation.c.state == _SCHEDULING
         )
         .order_by(operation.c.id)
         .with_for_update()
@@ -216,7 +219,7 @@ class _Rooms:
                 h.total_memory_mib - h.used_memory_mib,
                 h.total_disk_gib - h.used_disk_gib,
             )
-            .where(h.host.in_(sorted(set(hosts) - self._free.keys())), h.enabled == 1, h.up == 1)
+            .where(_among(self._conn, h.host, set(hosts) - self._free.keys()), h.enabled == 1, h.up == 1)
             .order_by(h.host)
             .with_for_update(skip_locked=skip_locked)
         )
@@ -265,101 +268,9 @@ def _claimed(request: Claim, position: int) -> Outcome:
     )
 
 
-def _write(
-    conn: Connection, won: Sequence[tuple[Claim, str]], epochs: dict[tuple[str, int], int], now: datetime
-) -> None:
-    moment = to_iso(now)
-    placements = {
-        (request.instance_uuid, host, epochs[request.operation_id, request.attempt]): request for request, host in won
-    }
-    inserted = _insert(conn, placements, moment)
-    asked = _sum((key[1], placements[key].ask) for key in inserted)
-    if asked:
-        _must_hit(conn.execute(_raised(conn), [_amounts(host, amount) for host, amount in asked]), len(asked))
-    moved = [{"of_id": r.operation_id, "of_attempt": r.attempt, "at_host": host, "at": moment} for r, host in won]
-    _must_hit(conn.execute(_DISPATCHED, moved), len(moved))
-    conn.execute(_LOCATED, [{"of_uuid": r.instance_uuid, "at_host": host} for r, host in won])
-
-
-def _insert(conn: Connection, placements: dict[Key, Claim], moment: str) -> set[Key]:
-    """Insert what is not there; an allocation that exists has its room already."""
-    a = allocation.c
-    rows = [
-        {
-            "instance_uuid": instance_uuid,
-            "host": host,
-            "epoch": epoch,
-            "state": PlacementState.RESERVED.value,
-            "operation_id": request.operation_id,
-            "vcpus": request.ask.vcpus,
-            "memory_mib": request.ask.memory_mib,
-            "disk_gib": request.ask.disk_gib,
-            "created_at": moment,
-        }
-        for (instance_uuid, host, epoch), request in placements.items()
-    ]
-    result = conn.execute(insert_ignore(conn, allocation).returning(a.instance_uuid, a.host, a.epoch), rows)
-    return {(row.instance_uuid, row.host, row.epoch) for row in result}
-
-
-def _sum(amounts: Iterable[tuple[str, Resources]]) -> list[tuple[str, Resources]]:
-    """Amounts a host, sorted by host."""
-    totals: dict[str, Resources] = {}
-    for host, amount in amounts:
-        so_far = totals.get(host, Resources())
-        totals[host] = Resources(
-            vcpus=so_far.vcpus + amount.vcpus,
-            memory_mib=so_far.memory_mib + amount.memory_mib,
-            disk_gib=so_far.disk_gib + amount.disk_gib,
-        )
-    return sorted(totals.items())
-
-
-def _amounts(host: str, amount: Resources) -> dict[str, Any]:
-    return {
-        "of_host": host,
-        "ask_vcpus": amount.vcpus,
-        "ask_memory_mib": amount.memory_mib,
-        "ask_disk_gib": amount.disk_gib,
-    }
-
-
-def _must_hit(result: Any, expected: int) -> None:
-    if result.rowcount != expected:
-        raise errors.StoreBusy(detail=f"a claim moved {result.rowcount} of {expected} rows")
-
-
-_KINDS = ("vcpus", "memory_mib", "disk_gib")
-
-
-def _raised(conn: Connection) -> Any:
-    """Raise ``used_*`` of a host if it fits: the guard against over-commitment, whatever was read before."""
-    h = host_capacity.c
-    fits = [
-        or_(bindparam(f"ask_{kind}") == 0, h[f"used_{kind}"] + bindparam(f"ask_{kind}") <= h[f"total_{kind}"])
-        for kind in _KINDS
-    ]
-    values = {f"used_{kind}": h[f"used_{kind}"] + bindparam(f"ask_{kind}") for kind in _KINDS}
-    return (
-        update(host_capacity)
-        .where(h.host == bindparam("of_host"), h.enabled == 1, h.up == 1, *fits)
-        .values(change=change_stamp(conn), **values)
-    )
-
-
-def _lowered(conn: Connection) -> Any:
-    h = host_capacity.c
-    values = {f"used_{kind}": h[f"used_{kind}"] - bindparam(f"ask_{kind}") for kind in _KINDS}
-    return update(host_capacity).where(h.host == bindparam("of_host")).values(change=change_stamp(conn), **values)
-
-
-_DISPATCHED = (
-    update(operation)
-    .where(
-        operation.c.id == bindparam("of_id"),
-        operation.c.attempt == bindparam("of_attempt"),
-        operation.c.state == _SCHEDULING,
-    )
-    .values(state=OperationState.DISPATCHED.value, host=bindparam("at_host"), dispatched_at=bindparam("at"))
-)
-_LOCATED = update(instance).where(instance.c.uuid == bindparam("of_uuid")).values(host=bindparam("at_host"))
+def _among(conn: Connection, column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
+    """``column IN (values)``; on PostgreSQL as one array, so that the statement is the same for any number."""
+    wanted = sorted(set(values))
+    if conn.dialect.name == "postgresql":
+        return column == any_(bindparam(None, wanted, type_=ARRAY(Text)))
+    return column.in_(wanted)

@@ -8,10 +8,11 @@ from ipaddress import IPv4Network
 
 from sqlalchemy import Connection, select
 
+from drover.db import image
 from drover.db import instance as instances
-from drover.db.schema import image, network, port
+from drover.db.schema import network, port
 from drover.objects import codec
-from drover.objects.catalog import Image, ImageFormat, ImageStatus
+from drover.objects.catalog import Image
 from drover.objects.guest import GuestPort
 from drover.objects.instance import Instance
 
@@ -31,7 +32,7 @@ class Parts:
 def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
     """Parts by instance uuid; an instance whose records are gone is absent."""
     found = instances.find(conn, uuids)
-    images = _images(conn, {i.image_id for i in found.values()})
+    images = image.get_many(conn, {i.image_id for i in found.values()})  # deleted ones too: instances outlive them
     ports = _ports(conn, found)
     secrets = instances.secrets(conn, found)
     nothing = instances.Secret()
@@ -44,26 +45,6 @@ def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
         )
         for uuid, i in found.items()
         if i.image_id in images
-    }
-
-
-def _images(conn: Connection, ids: set[str]) -> dict[str, Image]:
-    """Also deleted ones: an instance outlives its image."""
-    rows = conn.execute(select(image).where(image.c.id.in_(sorted(ids))))
-    return {
-        row.id: Image(
-            id=row.id,
-            name=row.name,
-            status=ImageStatus(row.status),
-            format=ImageFormat(row.format),
-            size_bytes=row.size_bytes,
-            virtual_size_bytes=row.virtual_size_bytes,
-            sha256=row.sha256,
-            url=row.url,
-            architecture=row.architecture,
-            virt_type=row.virt_type,
-        )
-        for row in rows
     }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, cast, func, select, true
 
 from drover.db.schema import host_capacity
 
@@ -53,33 +53,33 @@ def change_stamp(conn: Connection) -> ColumnElement[int]:
 
 
 def read_all(conn: Connection) -> Snapshot:
-    """Every host, by name."""
-    mark = _mark(conn)
-    return Snapshot(_rows(conn, _ROWS.order_by(host_capacity.c.host)), mark)
+    """Every host."""
+    return _read(conn, true())
 
 
 def read_changed(conn: Connection, since: int) -> Snapshot:
     """Every host written since the snapshot that gave the mark *since*; some of them may be as they were."""
-    mark = _mark(conn)
-    changed = _ROWS.where(host_capacity.c.change >= since).order_by(host_capacity.c.host)
-    return Snapshot(_rows(conn, changed), mark)
+    return _read(conn, host_capacity.c.change >= since)
 
 
-_ROWS = select(*(host_capacity.c[name] for name in HostRow.__dataclass_fields__))
+_FIELDS = tuple(HostRow.__dataclass_fields__)
 
 
-def _mark(conn: Connection) -> int:
-    """Read before the rows: what commits in between is read now and once more, never missed."""
+def _read(conn: Connection, which: ColumnElement[bool]) -> Snapshot:
+    """Mark and rows of one statement, hence of one snapshot: what it does not see is at or above the mark."""
+    mark = select(_mark(conn).label("mark")).subquery()
+    columns = (host_capacity.c[name] for name in _FIELDS)
+    rows = conn.execute(select(mark.c.mark, *columns).select_from(mark.outerjoin(host_capacity, which))).all()
+    # Without any such host there is still one row: the mark, and NULLs.
+    return Snapshot(tuple(HostRow(*row[1:]) for row in rows if row.host is not None), int(rows[0].mark))
+
+
+def _mark(conn: Connection) -> ColumnElement[int]:
     if conn.dialect.name == "postgresql":
-        oldest_running = _as_bigint(func.pg_snapshot_xmin(func.pg_current_snapshot()))
-        return int(conn.execute(select(oldest_running)).scalar_one())
-    return int(conn.execute(select(func.coalesce(func.max(host_capacity.c.change), 0))).scalar_one())
+        return _as_bigint(func.pg_snapshot_xmin(func.pg_current_snapshot()))
+    return select(func.coalesce(func.max(host_capacity.c.change), 0)).scalar_subquery()
 
 
 def _as_bigint(xid: Any) -> ColumnElement[int]:
     """64-bit transaction ids never wrap; PostgreSQL has no direct cast of ``xid8`` to a number."""
     return cast(cast(xid, Text), BigInteger)
-
-
-def _rows(conn: Connection, query: Any) -> tuple[HostRow, ...]:
-    return tuple(HostRow(*row) for row in conn.execute(query))

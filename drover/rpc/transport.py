@@ -321,6 +321,15 @@ class _BoundedRPCServer(rpc_server.RPCServer):  # type: ignore[misc]
     def _on_incoming(self, incoming: Any) -> None:
         self._slots.run(lambda: self._process_incoming(incoming))
 
+    def finish(self) -> None:
+        """Close the connection, after :meth:`stop`.
+
+        Closing reads what is on its way, and the library acknowledges a request among it but runs it no more.
+        """
+        self.wait()
+        for incoming in self.listener._poll_style_listener.incoming:  # noqa: SLF001
+            self._process_incoming([incoming])
+
 
 class _RabbitServer:
     """A running server. The library's own start and stop wait for the broker; ours have bounds."""
@@ -345,4 +354,4 @@ class _RabbitServer:
     def _drain(self) -> None:
         self._server.stop()
         self._slots.close()
-        self._server.wait()
+        self._server.finish()

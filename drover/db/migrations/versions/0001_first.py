@@ -25,6 +25,7 @@ def upgrade() -> None:
     _operations()
     _operation_details()
     _hosts()
+    _services()
 
 
 def _catalog() -> None:
@@ -243,7 +244,7 @@ def _operation_details() -> None:
 
 
 def _hosts() -> None:
-    """Hosts, what may be claimed of them, services and alarms."""
+    """Hosts and what may be claimed of them."""
     op.create_table(
         "host",
         sa.Column("name", NAME, nullable=False),
@@ -287,6 +288,10 @@ def _hosts() -> None:
         sa.PrimaryKeyConstraint("host", name=op.f("pk_host_capacity")),
     )
     op.create_index("ix_host_capacity_change", "host_capacity", ["change"])
+
+
+def _services() -> None:
+    """Conductors, schedulers, and what an operator should know."""
     op.create_table(
         "service",
         sa.Column("kind", WORD, nullable=False),

@@ -1,0 +1,127 @@
+"""The files of a guest on this host: one folder for each instance and epoch.
+
+The epoch is part of the path, so an instance that comes back to a host never meets files of its earlier stay,
+and their removal can never take the new ones.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from drover import errors
+
+__all__ = ["Folder", "Folders", "failed", "write_whole"]
+
+#: QEMU runs as a user of its own under most libvirts: it must pass through, not look around
+_MODE = 0o711
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Names only; nothing need exist."""
+
+    path: Path
+
+    @property
+    def disk(self) -> Path:
+        return self.path / "disk.qcow2"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.iso"
+
+    @property
+    def console(self) -> Path:
+        """Written by libvirt; rotated ones end with ``.0`` (newest), ``.1``, ``.2``."""
+        return self.path / "console.log"
+
+    @property
+    def ports(self) -> Path:
+        """What the host's packet filter holds for this guest."""
+        return self.path / "ports.json"
+
+    def make(self) -> None:
+        """:raises errors.DriverError: the file system refuses."""
+        try:
+            self.path.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            self.path.parent.chmod(_MODE)  # mkdir gives parents the default mode
+            self.path.chmod(_MODE)  # and the umask takes away
+        except OSError as exc:
+            raise failed(exc, "guest folder", self.path) from exc
+
+
+class Folders:
+    """``<root>/<instance uuid>/<epoch>/``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def make(self) -> None:
+        """The root itself. :raises errors.DriverError: the file system refuses."""
+        try:
+            self.root.mkdir(mode=_MODE, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise failed(exc, "instances' directory", self.root) from exc
+
+    def of(self, instance_uuid: str, epoch: int) -> Folder:
+        """:raises errors.BadInput: no uuid in its canonical form; it would name another path."""
+        return Folder(self._home(instance_uuid) / str(epoch))
+
+    def upto(self, instance_uuid: str, epoch: int) -> list[Folder]:
+        """Those that exist for epochs ≤ *epoch*, oldest first."""
+        try:
+            names = [path.name for path in self._home(instance_uuid).iterdir() if path.name.isdecimal()]
+        except FileNotFoundError:
+            return []
+        return [self.of(instance_uuid, e) for e in sorted(map(int, names)) if e <= epoch]
+
+    def remove(self, folder: Folder) -> None:
+        """Delete *folder*, and the instance's own when it was the last. May be called again after a crash."""
+        try:
+            if folder.path.exists():
+                shutil.rmtree(folder.path)
+            folder.path.parent.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            if not folder.path.exists():
+                return  # another epoch still has its folder here
+            raise failed(exc, "guest folder", folder.path) from exc
+
+    def _home(self, instance_uuid: str) -> Path:
+        try:
+            canonical = str(uuid.UUID(instance_uuid)) == instance_uuid
+        except ValueError:
+            canonical = False
+        if not canonical:
+            raise errors.BadInput(reason=f"{instance_uuid!r} is no uuid")
+        return self.root / instance_uuid
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write so that a crash at any point leaves the old file, the new one, or none: never a part.
+
+    :raises errors.DriverError: the file system refuses (``DiskFull`` when it is full).
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as exc:
+        raise failed(exc, path.name, path.parent) from exc
+
+
+def failed(exc: OSError, what: str, path: Path) -> errors.DriverError:
+    """The typed error for a refusal of the file system."""
+    if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return errors.DiskFull(what=what, path=str(path))
+    return errors.DriverError(operation=f"writing {what}", detail=str(exc))

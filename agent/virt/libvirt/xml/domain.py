@@ -1,0 +1,50 @@
+"""The whole domain, put together from its devices."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from agent.virt.libvirt import identity
+from agent.virt.libvirt.folder import Folder
+from agent.virt.libvirt.xml.disk import config_drive, root_disk
+from agent.virt.libvirt.xml.element import add, render
+from agent.virt.libvirt.xml.graphics import graphics
+from agent.virt.libvirt.xml.interface import interface
+from agent.virt.libvirt.xml.memballoon import memballoon
+from agent.virt.libvirt.xml.platform import board
+from agent.virt.libvirt.xml.rng import rng
+from agent.virt.libvirt.xml.serial import serial
+from agent.virt.libvirt.xml.shape import Shape
+from drover.objects.guest import GuestSpec
+
+__all__ = ["domain_xml"]
+
+
+def domain_xml(spec: GuestSpec, shape: Shape, folder: Folder, *, virt_type: str, operation_id: str) -> str:
+    """The definition of a guest.
+
+    :param folder: where the guest's files lie; they need not exist yet.
+    :param virt_type: ``kvm`` or ``qemu``, already chosen.
+    """
+    domain = ET.Element("domain", {"type": virt_type})
+    add(domain, "name", identity.domain_name(spec.uuid))
+    add(domain, "uuid", spec.uuid)
+    add(domain, "title", _one_line(spec.name))
+    add(domain, "metadata").append(identity.element(identity.stamp(spec, operation_id), spec))
+    board(domain, spec, shape, virt_type)
+    devices = add(domain, "devices")
+    root_disk(devices, str(folder.disk), cache=shape.disk_cache)
+    config_drive(devices, str(folder.config))
+    add(devices, "controller", type="usb", model="none")  # the probe for USB costs a second under emulation
+    for port in spec.ports:
+        interface(devices, port)
+    serial(devices, str(folder.console))
+    graphics(devices, listen=shape.vnc_listen if shape.vnc else "")
+    rng(devices)
+    memballoon(devices)
+    return render(domain)
+
+
+def _one_line(name: str) -> str:
+    # libvirt refuses a title with a line break
+    return " ".join(name.split()) or "-"

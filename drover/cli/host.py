@@ -1,0 +1,224 @@
+"""``drover host``, ``drover service``, ``drover alarm``: the fleet itself."""
+
+from __future__ import annotations
+
+import click
+from rich.text import Text
+
+from drover.cli.options import Group
+from drover.cli.output import STATE_STYLES, Column, dash, moment
+from drover.cli.session import Session, pass_session
+from drover.objects.host import Host
+from drover.rpc.conductor import Alarm, Service
+from drover.units import MIB, human_bytes
+
+__all__ = ["alarm", "host", "service"]
+
+
+def _state(it: Host) -> Text:
+    shown = Text("up" if it.up else "down", style=STATE_STYLES["up" if it.up else "down"])
+    if not it.enabled:
+        shown.append(", disabled", style=STATE_STYLES["disabled"])
+    return shown
+
+
+def _gib(mib: float) -> str:
+    return f"{mib / 1024:.1f}"
+
+
+def _share(used: float, total: float, shown: str) -> Text:
+    """``3/16``, in yellow from 80 % and in red when full."""
+    fill = used / total if total else 0.0
+    return Text(shown, style="red" if fill >= 1.0 else "yellow" if fill >= 0.8 else "")
+
+
+HOST_COLUMNS: tuple[Column[Host], ...] = (
+    Column("HOST", lambda it: it.name),
+    Column("STATE", _state),
+    Column("GUESTS", lambda it: str(it.instances), right=True),
+    Column(
+        "VCPUS",
+        lambda it: _share(it.used.vcpus, it.capacity.vcpus, f"{it.used.vcpus}/{it.capacity.vcpus}"),
+        right=True,
+    ),
+    Column(
+        "MEMORY GIB",
+        lambda it: _share(
+            it.used.memory_mib, it.capacity.memory_mib, f"{_gib(it.used.memory_mib)}/{_gib(it.capacity.memory_mib)}"
+        ),
+        right=True,
+    ),
+    Column(
+        "DISK GIB",
+        lambda it: _share(it.used.disk_gib, it.capacity.disk_gib, f"{it.used.disk_gib}/{it.capacity.disk_gib}"),
+        right=True,
+        drop=2,
+    ),
+    Column("CPU", lambda it: f"{it.usage.cpu_percent:.0f}%" if it.usage else "-", right=True, drop=1),
+    Column("VIRT", lambda it: dash(",".join(it.inventory.virt_types)), drop=4),
+    Column("LAST SYNC", lambda it: dash(moment(it.last_sync_at)), drop=3),
+    Column("REASON", lambda it: dash(it.disabled_reason), drop=5),
+)
+
+
+@click.group(cls=Group)
+def host() -> None:
+    """Hypervisor hosts."""
+
+
+@host.command("list")
+@pass_session
+def host_list(session: Session) -> None:
+    """List hosts: used and claimable of each."""
+    hosts = session.call(lambda: session.conductor.host_list(session.context))
+    session.printer.rows(hosts, HOST_COLUMNS)
+
+
+@host.command("show")
+@click.argument("host")
+@pass_session
+def host_show(session: Session, host: str) -> None:
+    """Show one host: who it is, what it has, how it does."""
+    _show(session, session.call(lambda: session.conductor.host_show(session.context, host)))
+
+
+@host.command("enable")
+@click.argument("host")
+@pass_session
+def host_enable(session: Session, host: str) -> None:
+    """Let new instances come to a host again."""
+    _show(session, session.call(lambda: session.conductor.host_set_enabled(session.context, host, True)))
+
+
+@host.command("disable")
+@click.argument("host")
+@click.option("--reason", required=True, help="Shown to everyone who asks why.")
+@pass_session
+def host_disable(session: Session, host: str, reason: str) -> None:
+    """Keep new instances off a host; those it has stay."""
+    _show(
+        session,
+        session.call(lambda: session.conductor.host_set_enabled(session.context, host, enabled=False, reason=reason)),
+    )
+
+
+@host.command("adopt")
+@click.argument("host")
+@pass_session
+def host_adopt(session: Session, host: str) -> None:
+    """Let a replaced machine take over a host's name.
+
+    The next agent that registers under the name may be another machine. Do this only when the old machine is
+    gone for good: its guests are taken for off.
+    """
+    _show(session, session.call(lambda: session.conductor.host_adopt(session.context, host)))
+
+
+def _show(session: Session, it: Host) -> None:
+    total, reserved = it.inventory, it.inventory.reserved
+    session.printer.record(
+        it,
+        (
+            ("host", it.name),
+            ("state", _state(it)),
+            ("disabled because", it.disabled_reason),
+            ("address", it.address),
+            ("instances", str(it.instances)),
+            ("vcpus", _resource(it.used.vcpus, it.capacity.vcpus, total.vcpus, reserved.vcpus, total.vcpus_ratio, "")),
+            (
+                "memory",
+                _resource(
+                    it.used.memory_mib,
+                    it.capacity.memory_mib,
+                    total.memory_mib,
+                    reserved.memory_mib,
+                    total.memory_ratio,
+                    " MiB",
+                ),
+            ),
+            (
+                "disk",
+                _resource(
+                    it.used.disk_gib,
+                    it.capacity.disk_gib,
+                    total.disk_gib,
+                    reserved.disk_gib,
+                    total.disk_ratio,
+                    " GiB",
+                ),
+            ),
+            ("load", _load(it)),
+            ("hypervisor", it.inventory.hypervisor),
+            ("virt types", ", ".join(it.inventory.virt_types)),
+            ("architecture", it.inventory.architecture),
+            ("traits", " ".join(it.inventory.traits)),
+            ("last sync", moment(it.last_sync_at)),
+            ("registered", moment(it.registered_at)),
+            ("session", str(it.session)),
+            ("host uuid", it.host_uuid),
+            ("machine id", it.machine_id),
+            ("boot id", it.boot_id),
+            ("agent version", it.version),
+            ("foreign domains", " ".join(it.foreign_domains)),
+            ("orphan domains", Text(" ".join(it.orphan_domains), style="red")),
+        ),
+    )
+
+
+def _resource(used: int, capacity: int, total: int, reserved: int, ratio: float, unit: str) -> Text:
+    fill = 100 * used / capacity if capacity else 0.0
+    shown = _share(used, capacity, f"{used} of {capacity}{unit} claimed ({fill:.0f}%)")
+    return shown.append(f"   (total {total} - reserved {reserved}) x {ratio:g}", style="dim")
+
+
+def _load(it: Host) -> str:
+    if it.usage is None:
+        return ""
+    memory_used, memory_total = (
+        human_bytes(mib * MIB) for mib in (it.usage.memory_used_mib, it.usage.memory_total_mib)
+    )
+    return (
+        f"CPU {it.usage.cpu_percent:.0f}%, load {it.usage.load_1m:.2f}, memory {memory_used} of {memory_total}, "
+        f"disk {it.usage.disk_used_gib:.1f} of {it.usage.disk_total_gib:.1f} GiB"
+    )
+
+
+# --- services and alarms -----------------------------------------------------------------------------------
+
+SERVICE_COLUMNS: tuple[Column[Service], ...] = (
+    Column("KIND", lambda it: it.kind),
+    Column("NAME", lambda it: it.name),
+    Column("STATE", lambda it: "up" if it.up else "down"),
+    Column("VERSION", lambda it: it.version),
+)
+
+ALARM_COLUMNS: tuple[Column[Alarm], ...] = (
+    Column("AT", lambda it: it.at),
+    Column("KIND", lambda it: Text(it.kind, style="red")),
+    Column("SUBJECT", lambda it: it.subject),
+    Column("DETAIL", lambda it: it.detail),
+)
+
+
+@click.group(cls=Group)
+def service() -> None:
+    """Conductors and schedulers."""
+
+
+@service.command("list")
+@pass_session
+def service_list(session: Session) -> None:
+    """List conductors and schedulers."""
+    session.printer.rows(session.call(lambda: session.conductor.service_list(session.context)), SERVICE_COLUMNS)
+
+
+@click.group(cls=Group)
+def alarm() -> None:
+    """What needs an operator."""
+
+
+@alarm.command("list")
+@pass_session
+def alarm_list(session: Session) -> None:
+    """List alarms that stand."""
+    session.printer.rows(session.call(lambda: session.conductor.alarm_list(session.context)), ALARM_COLUMNS)

@@ -1,0 +1,243 @@
+"""A private RabbitMQ under one directory, on loopback, from the distribution's package.
+
+Everything is found again from the directory, whoever started it: the ports and the password in ``broker.json``,
+the processes by their mark.  :meth:`PrivateRabbit.stop` leaves no process behind, epmd included.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import pwd
+import resource
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from drover import errors, log
+from drover.lab import mark
+from drover.runtime import Runtime
+from drover.runtime.port import is_listening
+
+__all__ = ["PrivateRabbit", "definitions"]
+
+LOG = log.get(__name__)
+
+_BIN = Path("/usr/lib/rabbitmq/bin")
+_LIB = Path("/usr/lib/rabbitmq/lib")
+_USER = "drover"
+_VHOST = "drover"
+#: As packaged, the soft limit of 1024 files holds about 830 connections.
+_OPEN_FILES = 65536
+_TERM, _KILL = 15, 9
+
+_CONFIG = """\
+listeners.tcp.1 = {address}:{port}
+load_definitions = {directory}/definitions.json
+max_message_size = 16777216
+disk_free_limit.absolute = 64MB
+vm_memory_high_watermark.absolute = 1GB
+log.file.level = info
+log.connection.level = warning
+"""
+
+
+def definitions(password: str) -> dict[str, Any]:
+    """User, vhost, permissions and policy of a Drover broker, in RabbitMQ's definitions format.
+
+    Messages for an agent are nudges: a host that is away for long need not find them.
+    """
+    salt = secrets.token_bytes(4)
+    digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    return {
+        "users": [
+            {
+                "name": _USER,
+                "password_hash": digest,
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": "",
+            }
+        ],
+        "vhosts": [{"name": _VHOST}],
+        "permissions": [{"user": _USER, "vhost": _VHOST, "configure": ".*", "write": ".*", "read": ".*"}],
+        "policies": [
+            {
+                "vhost": _VHOST,
+                "name": "agent",
+                "pattern": r"^agent\.",
+                "apply-to": "queues",
+                "priority": 0,
+                "definition": {"message-ttl": 60_000, "max-length": 1000},
+            }
+        ],
+    }
+
+
+class PrivateRabbit:
+    """One broker node.
+
+    :param directory: data, logs and configuration; made when missing. As root the broker runs as user ``rabbitmq``,
+        which must be able to reach it.
+    :param port: AMQP. :param dist_port: Erlang distribution. :param epmd_port: the node's own epmd; 0: the port above.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        runtime: Runtime,
+        *,
+        port: int,
+        dist_port: int,
+        epmd_port: int = 0,
+        address: str = "127.0.0.1",
+    ) -> None:
+        self.directory = Path(directory).resolve()
+        self.port = port
+        self.address = address
+        self._dist_port = dist_port
+        self._epmd_port = epmd_port or dist_port + 1
+        self._runtime = runtime
+        self._mark = f"rabbitmq:{self.directory}"
+
+    @property
+    def url(self) -> str:
+        """The transport URL, with the password. Known once :meth:`start` was called for this directory."""
+        password = json.loads((self.directory / "broker.json").read_text())["password"]
+        return f"rabbit://{_USER}:{password}@{self.address}:{self.port}/{_VHOST}"
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Running and ready afterwards; data of an earlier run is kept. Already running is fine.
+
+        :raises errors.Unavailable: not installed, or not ready within *timeout_s*; the words say where to look.
+        """
+        if not (_BIN / "rabbitmq-server").exists():
+            raise errors.Unavailable(what="RabbitMQ", detail="package rabbitmq-server is not installed")
+        self._prepare()
+        if not mark.find(self._mark, program="epmd"):
+            self._run(["epmd", "-address", self.address, "-port", str(self._epmd_port)])
+        if not self._node_pids():
+            if is_listening(self.address, self.port):
+                raise errors.Unavailable(what="RabbitMQ", detail=f"port {self.port} is taken by another process")
+            self._run([str(_BIN / "rabbitmq-server")])
+        self._wait_ready(timeout_s)
+
+    def is_running(self) -> bool:
+        return bool(self._node_pids())
+
+    def pid(self) -> int | None:
+        """The node's Erlang machine, or None when it does not run."""
+        return next(iter(mark.find(self._mark, program="beam.smp")), None)
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """Ask it to end, and end it when it does not; no process is left."""
+        machines = mark.find(self._mark, program="beam.smp")
+        mark.signal_all(machines, _TERM)
+        if not mark.wait_gone(self._runtime, machines, timeout_s):
+            LOG.warning("broker does not stop, killing it", directory=self.directory)
+        self._kill(mark.find(self._mark))
+
+    def kill9(self) -> None:
+        """As a crash of the broker; epmd lives on."""
+        self._kill(self._node_pids())
+
+    def _node_pids(self) -> list[int]:
+        """The node and its helpers, or the start script it is about to come from."""
+        return sorted(set(mark.find(self._mark)) - set(mark.find(self._mark, program="epmd")))
+
+    def _kill(self, pids: list[int]) -> None:
+        mark.signal_all(pids, _KILL)
+        mark.wait_gone(self._runtime, pids, 10.0)
+
+    def _prepare(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state = self.directory / "broker.json"
+        if not state.exists():
+            password = secrets.token_hex(16)
+            self._write("definitions.json", json.dumps(definitions(password), indent=2))
+            self._write("broker.json", json.dumps({"password": password}))
+        self._write("enabled_plugins", "[].\n")
+        self._write("rabbitmq.conf", _CONFIG.format(address=self.address, port=self.port, directory=self.directory))
+        self._link_applications()
+        if os.geteuid() == 0:
+            for path in (self.directory, *self.directory.rglob("*")):
+                if not path.is_symlink():
+                    shutil.chown(path, "rabbitmq", "rabbitmq")
+
+    def _link_applications(self) -> None:
+        """The broker's own applications without the plugins: looking through those takes half of the start."""
+        folder = self.directory / "plugins"
+        folder.mkdir(exist_ok=True)
+        for source in _LIB.glob("rabbitmq_server-*/plugins/*"):
+            link = folder / source.name
+            plugin = source.name.startswith("rabbitmq_") and not source.name.startswith("rabbitmq_prelaunch")
+            if not plugin and not link.is_symlink():
+                link.symlink_to(source)
+
+    def _write(self, name: str, text: str) -> None:
+        """Whole or not at all, and readable by its owner only."""
+        partial = self.directory / f".{name}"
+        partial.touch(mode=0o600)
+        partial.write_text(text)
+        partial.replace(self.directory / name)
+
+    def _run(self, command: list[str]) -> None:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        files = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        identity: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            entry = pwd.getpwnam("rabbitmq")
+            identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        with (self.directory / "output.log").open("ab") as output:
+            subprocess.Popen(
+                ["prlimit", f"--nofile={files}", *command],
+                env=self._environment(),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **identity,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        interface = self.address.replace(".", ",")
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": str(self.directory),  # the Erlang cookie
+            mark.VARIABLE: self._mark,
+            "ERL_EPMD_ADDRESS": self.address,
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": "drover@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
+            "RABBITMQ_PLUGINS_DIR": str(self.directory / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.directory / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.directory / "log"),
+            # With input allowed the start script becomes the node instead of standing over it.
+            "RABBITMQ_ALLOW_INPUT": "1",
+            # Idle schedulers sleep at once instead of spinning; one is enough for a lab.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-noinput +S 1:1 +A 16 +sbwt none +sbwtdcpu none +sbwtdio none "
+                f"-kernel inet_dist_use_interface {{{interface}}}"
+            ),
+        }
+
+    def _wait_ready(self, timeout_s: float) -> None:
+        began = self._runtime.clock.monotonic()
+        while not is_listening(self.address, self.port):
+            waited_s = self._runtime.clock.monotonic() - began
+            if waited_s > timeout_s or (waited_s > 2.0 and not self._node_pids()):
+                raise errors.Unavailable(
+                    what="RabbitMQ", detail=f"not ready after {waited_s:.0f} s; see {self.directory}/log and output.log"
+                )
+            self._runtime.sleep(0.05)
+        LOG.info("broker ready", port=self.port, after_s=round(self._runtime.clock.monotonic() - began, 2))

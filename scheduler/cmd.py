@@ -1,0 +1,72 @@
+"""The ``drover-scheduler`` process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+
+from drover import errors, log
+from drover.conf import load
+from drover.conf.bus import BusSettings
+from drover.conf.database import DatabaseSettings
+from drover.conf.log import LogSettings
+from drover.conf.registry import all_groups
+from drover.conf.scheduler import SchedulerSettings
+from drover.conf.times import TimeSettings
+from drover.db.engine import Database
+from drover.db.migration import wait_for_schema
+from drover.rpc.connect import connect
+from drover.runtime.process import run
+from drover.runtime.threads import ThreadRuntime
+from scheduler.service import Scheduler
+
+__all__ = ["main"]
+
+
+class _Process:
+    """Waits for its schema before it becomes a scheduler."""
+
+    def __init__(self, runtime: ThreadRuntime, database: Database, scheduler: Scheduler) -> None:
+        self._runtime = runtime
+        self._database = database
+        self._scheduler = scheduler
+        self._stopped = runtime.event()
+
+    def start(self) -> None:
+        wait_for_schema(self._database, self._runtime, self._stopped.is_set)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._scheduler.stop()
+        self._database.close()
+
+
+def main() -> int:
+    """Read the configuration, serve until SIGTERM, drain."""
+    parser = argparse.ArgumentParser(prog="drover-scheduler")
+    parser.add_argument("--config-file", action="append", default=[])
+    arguments = parser.parse_args()
+    try:
+        configuration = load(arguments.config_file, known=all_groups())
+        logs = configuration.get(LogSettings)
+        log.setup("scheduler", level=logs.level, file=logs.file)
+        runtime = ThreadRuntime()
+        settings = configuration.get(SchedulerSettings)
+        name = settings.name or f"{socket.gethostname()}-{os.getpid()}"
+        database_settings = configuration.get(DatabaseSettings)
+        database = Database(database_settings.connection, database_settings, runtime)
+        bus = connect(runtime, configuration.get(BusSettings), f"scheduler-{name}")
+        scheduler = Scheduler(runtime, bus, database, settings, configuration.get(TimeSettings), name)
+    except errors.DroverError as exc:
+        print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201  the log may not be there yet
+        return exc.exit_code
+    code = run(_Process(runtime, database, scheduler), runtime, f"scheduler {name}")
+    bus.close()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Where requests go: a pure function from a table of hosts and a list of requests to a list of choices.
+
+A batch is placed as if its requests came one by one, in order: each choice uses up room that the next one no
+longer sees.  Equal requests that follow one another are placed in one pass, which costs microseconds each
+where asking every filter about the whole fleet again costs a hundred times that.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from scheduler.host_table import BoolArray, FloatArray, HostTable, IntArray, amounts
+from scheduler.plugin import Chain
+from scheduler.spec import PlacementSpec
+
+__all__ = ["Choice", "Limits", "Report", "decide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a choice tells."""
+
+    alternates: int = 3  # further hosts
+    weighed: int = 5  # hosts whose weights are kept
+    explained: int = 200  # hosts whose refusal is put in words when no host is left
+    explained_beside: int = 20  # the same when there is one: words cost more than placing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was seen, in the form of :class:`drover.objects.operation.Decision`.
+
+    Equal requests placed in one pass share the report of the first.
+    """
+
+    funnel: tuple[tuple[str, int], ...]
+    refused: tuple[tuple[str, str, str], ...]
+    weights: tuple[tuple[str, dict[str, float], float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The best host, "" when none may take the request, and the next best at that moment, best first."""
+
+    host: str
+    alternates: tuple[str, ...] = ()
+    report: Report
+
+
+def decide(table: HostTable, specs: Sequence[PlacementSpec], chain: Chain, limits: Limits) -> list[Choice]:
+    """One choice a request, in their order. Of equally good hosts the first by name wins. *table* stays as it is."""
+    fleet = table.with_free(table.free.copy())
+    choices: list[Choice] = []
+    for spec, equal in groupby(specs):
+        left = sum(1 for _ in equal)
+        while left:
+            placed = _place(fleet, spec, left, chain, limits)
+            choices += placed
+            left -= len(placed)
+    return choices
+
+
+def _place(fleet: HostTable, spec: PlacementSpec, count: int, chain: Chain, limits: Limits) -> list[Choice]:
+    """Place up to *count* equal requests, at least one, and use up the room in *fleet*."""
+    sieve = _Sieve(fleet, spec, chain)
+    if not sieve.left:
+        refusal = Choice(host="", report=sieve.report(limits.explained))
+        return [refusal] * count
+    weights = _Weights(fleet, spec, chain)
+    # Each placement changes one host, so the best ``count + alternates`` of now hold every host that can be named.
+    best = _best(weights.total, sieve, count + limits.alternates)
+    report = sieve.report(limits.explained_beside, weights.parts(best[: limits.weighed]))
+    standing = [(float(weights.total[place]), -place) for place in reversed(best)]  # worst first
+    ask = amounts(spec.resources)
+    ladder = _Ladder(fleet, spec, chain, count)
+    ladder.look_ahead(best)
+    choices: list[Choice] = []
+    while standing and len(choices) < count:
+        place = -standing.pop()[1]
+        alternates = tuple(fleet.name(-other) for _, other in standing[: -limits.alternates - 1 : -1])
+        choices.append(Choice(host=fleet.name(place), alternates=alternates, report=report))
+        fleet.free[:, place] -= ask
+        if len(choices) < count and (weight := ladder.weight(place)) is not None:
+            insort(standing, (weight, -place))
+    return choices
+
+
+class _Sieve:
+    """The filters' answers about a table: who is left, and how many after each."""
+
+    def __init__(self, table: HostTable, spec: PlacementSpec, chain: Chain) -> None:
+        self._table, self._spec, self._chain = table, spec, chain
+        self._masks = [each.mask(table, spec) for each in chain.filters]
+        self._funnel = [("all", len(table))]
+        self.passed: BoolArray = np.ones(len(table), dtype=np.bool_)
+        for each, mask in zip(chain.filters, self._masks, strict=True):
+            self.passed &= mask
+            self._funnel.append((each.name, int(np.count_nonzero(self.passed))))
+
+    @property
+    def left(self) -> int:
+        """How many hosts passed every filter."""
+        return self._funnel[-1][1]
+
+    def report(self, explained: int, weights: tuple[tuple[str, dict[str, float], float], ...] = ()) -> Report:
+        refused = []
+        places = np.flatnonzero(~self.passed)[:explained]
+        if len(places):
+            first_refusal = np.argmin([mask[places] for mask in self._masks], axis=0)
+            for place, number in zip(places.tolist(), first_refusal.tolist(), strict=True):
+                refuser = self._chain.filters[number]
+                words = refuser.explain(self._table, place, self._spec)
+                refused.append((self._table.name(place), refuser.name, words))
+        return Report(funnel=tuple(self._funnel), refused=tuple(refused), weights=weights)
+
+
+class _Weights:
+    """The weighers' answers about a table."""
+
+    def __init__(self, table: HostTable, spec: PlacementSpec, chain: Chain) -> None:
+        self._table = table
+        self._each = [(each.name, multiplier * each.weigh(table, spec)) for each, multiplier in chain.weighers]
+        self.total: FloatArray = np.zeros(len(table), dtype=np.float64)
+        for _, weights in self._each:
+            self.total += weights
+        if not np.isfinite(self.total.sum()):  # a weigher's nonsense must not make hosts incomparable
+            np.nan_to_num(self.total, copy=False)
+
+    def parts(self, places: list[int]) -> tuple[tuple[str, dict[str, float], float], ...]:
+        return tuple(
+            (
+                self._table.name(place),
+                {name: float(weights[place]) for name, weights in self._each},
+                float(self.total[place]),
+            )
+            for place in places
+        )
+
+
+def _best(weights: FloatArray, sieve: _Sieve, count: int) -> list[int]:
+    """The best *count* places that passed, best first; of equals the first by name."""
+    left = np.where(sieve.passed, weights, -np.inf)
+    count = min(count, sieve.left)
+    if count <= _FEW:
+        return [_take_best(left) for _ in range(count)]
+    last = np.partition(left, len(left) - count)[len(left) - count]
+    better = np.flatnonzero(left > last)
+    equal = np.flatnonzero(left == last)[: count - len(better)]
+    places = np.concatenate((better, equal))
+    best: list[int] = places[np.lexsort((places, -left[places]))].tolist()
+    return best
+
+
+#: up to so many, looking for the best again and again is cheaper than sorting
+_FEW = 8
+
+
+def _take_best(weights: FloatArray) -> int:
+    best = int(weights.argmax())
+    weights[best] = -np.inf
+    return best
+
+
+class _Ladder:
+    """What hosts would weigh with one, two, three … more of the same guests, worked out for many at a time."""
+
+    _MOST = 64  # steps of one host worked out at once
+
+    def __init__(self, fleet: HostTable, spec: PlacementSpec, chain: Chain, count: int) -> None:
+        self._fleet, self._spec, self._chain, self._count = fleet, spec, chain, count
+        self._ask = amounts(spec.resources)
+        self._steps: dict[int, list[float | None]] = {}  # by place, the next step last
+
+    def look_ahead(self, places: list[int]) -> None:
+        """Prepare for *count* placements spread over *places*, none of them made yet."""
+        if self._count > 1:
+            self._climb(np.array(places), min(2 * self._count // len(places) + 1, self._MOST), made=1)
+
+    def weight(self, place: int) -> float | None:
+        """The weight of the host at *place* as it is now; None when it takes no more.
+
+        To be asked once after each placement there.
+        """
+        if not self._steps.get(place):
+            self._climb(np.array([place]), min(self._count, self._MOST), made=0)
+        return self._steps[place].pop()
+
+    def _climb(self, places: IntArray, steps: int, *, made: int) -> None:
+        """Imagine *places* with *made*, *made* + 1 … further guests, *steps* of them, and ask about all at once."""
+        imagined = np.repeat(places, steps)
+        guests = np.tile(np.arange(made, made + steps, dtype=np.int64), len(places))
+        table = self._fleet.take(imagined, self._fleet.free[:, imagined] - self._ask[:, np.newaxis] * guests)
+        passed = _Sieve(table, self._spec, self._chain).passed.reshape(-1, steps).tolist()
+        weights = _Weights(table, self._spec, self._chain).total.reshape(-1, steps).tolist()
+        for place, ok, weighed in zip(places.tolist(), passed, weights, strict=True):
+            climbed = [weight if may else None for weight, may in zip(weighed, ok, strict=True)]
+            self._steps[place] = climbed[::-1]

@@ -1,0 +1,29 @@
+"""The common form of filters that ask for a free amount of one resource."""
+
+from __future__ import annotations
+
+from scheduler.host_table import BoolArray, HostTable, Resource
+from scheduler.spec import PlacementSpec
+
+__all__ = ["RoomFilter"]
+
+
+class RoomFilter:
+    """Hosts on which :meth:`ask` of :attr:`resource` is free. *unit* follows the numbers in :meth:`explain`."""
+
+    name: str
+    resource: Resource
+    unit: str
+
+    def ask(self, spec: PlacementSpec) -> int:
+        raise NotImplementedError
+
+    def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:
+        return table.fits(self.resource, self.ask(spec))
+
+    def explain(self, table: HostTable, place: int, spec: PlacementSpec) -> str:
+        ask = self.ask(spec)
+        free = int(table.free[self.resource, place])
+        if ask == 0 or ask <= free:
+            return ""
+        return f"{ask} {self.unit} wanted, {max(free, 0)} of {int(table.total[self.resource, place])} free"

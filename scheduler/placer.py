@@ -1,0 +1,197 @@
+"""One batch: read what waits and what hosts have, decide, claim.
+
+Every step may be repeated after any failure: what was committed is no longer waiting, and what was not is
+decided anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from drover.db import claim, decision, operation
+from drover.db.claim import Claim, ClaimState, Outcome, Waiting
+from drover.db.engine import Database
+from drover.objects.operation import Decision, ServiceLog, StepRecord
+from drover.runtime import Clock
+from scheduler.decide import Choice, Limits, decide
+from scheduler.fleet import Fleet
+from scheduler.plugin import Chain
+from scheduler.spec import PlacementSpec, spec_of
+
+__all__ = ["Batch", "Placer"]
+
+
+class Batch:
+    """Operations on their way, and what became of them."""
+
+    def __init__(self, operation_ids: Iterable[str]) -> None:
+        self.left = set(operation_ids)
+        self.dispatched: list[str] = []
+        self.unplaceable: list[str] = []
+        self.lost: dict[str, tuple[str, ...]] = {}  # hosts whose last room another claim took, by operation
+        self.tried: set[str] = set()  # given to a transaction whose end is not known
+
+    def settle(self, waiting: Iterable[str]) -> None:
+        """Only *waiting* still wait. What was tried and is gone may be ours: saying so twice does no harm."""
+        gone = self.left.difference(waiting)
+        self.dispatched += sorted(gone & self.tried)
+        self.left -= gone
+        self.tried.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """A request with its choice; *document* is the decision as long as no candidate is lost."""
+
+    request: Waiting
+    spec: PlacementSpec
+    choice: Choice
+    document: bytes
+
+    def claim(self) -> Claim:
+        """The claim to make. A request that no host can take claims nothing, but is seen to be waiting still."""
+        choice = self.choice
+        return Claim(
+            operation_id=self.request.operation_id,
+            attempt=self.request.attempt,
+            instance_uuid=self.request.instance_uuid,
+            candidates=(choice.host, *choice.alternates) if choice.host else (),
+            ask=self.spec.resources,
+        )
+
+
+@dataclass(slots=True)
+class _Results:
+    """What one transaction comes to; counts only when it was committed."""
+
+    dispatched: dict[str, int] = field(default_factory=dict)  # attempt by operation
+    unplaceable: list[str] = field(default_factory=list)
+    lost: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+
+
+class Placer:
+    """For one task: it owns the copy of the fleet."""
+
+    def __init__(self, name: str, clock: Clock, database: Database, fleet: Fleet, chain: Chain, limits: Limits) -> None:
+        self._service = f"scheduler@{name}"
+        self._clock = clock
+        self._database = database
+        self._fleet = fleet
+        self._chain = chain
+        self._limits = limits
+
+    def advance(self, batch: Batch) -> None:
+        """One round. What lost every candidate to other claims stays in ``batch.left`` for the next.
+
+        :raises drover.errors.Unavailable: try again; what was committed is found at the next round.
+        """
+        began, started_at = self._clock.monotonic(), self._clock.now()
+        with self._database.read() as conn:
+            requests = claim.waiting(conn, batch.left)
+            table = self._fleet.refresh(conn)
+        batch.settle(request.operation_id for request in requests)
+        if not requests:
+            return
+        specs = [spec_of(request) for request in requests]
+        choices = decide(table, specs, self._chain, self._limits)
+        proposals = _propose(requests, specs, choices, started_at)
+        decided_s = self._clock.monotonic() - began
+        batch.tried.update(batch.left)
+        with self._database.write() as conn:
+            results = _write(conn, proposals, batch.lost, self._clock.now())
+            claimed_s = self._clock.monotonic() - began - decided_s
+            steps = _steps(decided_s, claimed_s, len(results.dispatched))
+            operation.add_logs(
+                conn,
+                [
+                    (done, ServiceLog(service=self._service, attempt=attempt, started_at=started_at, steps=steps))
+                    for done, attempt in results.dispatched.items()
+                ],
+            )
+        batch.tried.clear()
+        batch.dispatched += results.dispatched
+        batch.unplaceable += results.unplaceable
+        batch.lost |= results.lost
+        batch.left.difference_update(results.dispatched, results.unplaceable, results.stale)
+
+
+def _propose(
+    requests: Sequence[Waiting], specs: Sequence[PlacementSpec], choices: Sequence[Choice], at: datetime
+) -> list[_Proposal]:
+    documents: dict[int, bytes] = {}  # by report: equal requests share both
+    proposals = []
+    for request, spec, choice in zip(requests, specs, choices, strict=True):
+        document = documents.get(id(choice.report))
+        if document is None:
+            document = documents[id(choice.report)] = decision.pack(_decision(request, choice, at))
+        proposals.append(_Proposal(request, spec, choice, document))
+    return proposals
+
+
+def _decision(request: Waiting, choice: Choice, at: datetime, lost: tuple[str, ...] = ()) -> Decision:
+    return Decision(
+        operation_id=request.operation_id,
+        attempt=request.attempt,
+        chosen=choice.host,
+        funnel=choice.report.funnel,
+        refused=choice.report.refused,
+        weights=choice.report.weights,
+        lost=lost,
+        at=at,
+    )
+
+
+def _write(
+    conn: Connection, proposals: Sequence[_Proposal], lost_before: dict[str, tuple[str, ...]], now: datetime
+) -> _Results:
+    outcomes = claim.claim(conn, [proposal.claim() for proposal in proposals], now)
+    results = _Results()
+    entries: list[decision.Entry] = []
+    for proposal, outcome in zip(proposals, outcomes, strict=True):
+        request = proposal.request
+        lost = lost_before.get(request.operation_id, ()) + outcome.lost
+        if _sort(results, proposal, outcome, lost):
+            document = proposal.document
+            if lost:
+                document = decision.pack(_decision(request, proposal.choice, now, lost))
+            entries.append(
+                decision.Entry(
+                    operation_id=request.operation_id, attempt=request.attempt, chosen=outcome.host, document=document
+                )
+            )
+    decision.put(conn, entries)
+    return results
+
+
+def _sort(results: _Results, proposal: _Proposal, outcome: Outcome, lost: tuple[str, ...]) -> bool:
+    """Note an outcome; whether it ends this attempt's scheduling and its decision is kept."""
+    match outcome.state:
+        case ClaimState.CLAIMED:
+            results.dispatched[outcome.operation_id] = proposal.request.attempt
+            return True
+        case ClaimState.LOST if not proposal.choice.host:
+            results.unplaceable.append(outcome.operation_id)
+            return True
+        case ClaimState.LOST:
+            results.lost[outcome.operation_id] = lost
+        case ClaimState.STALE:
+            results.stale.append(outcome.operation_id)
+    return False
+
+
+def _steps(decided_s: float, claimed_s: float, together: int) -> tuple[StepRecord, ...]:
+    """For ``drover trace``. The claim's commit is not in it: this is written before."""
+    return (
+        StepRecord(name="decide", at_s=0.0, duration_s=round(decided_s, 6)),
+        StepRecord(
+            name="claim",
+            at_s=round(decided_s, 6),
+            duration_s=round(claimed_s, 6),
+            detail=f"{together} in one transaction",
+        ),
+    )

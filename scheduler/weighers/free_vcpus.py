@@ -1,0 +1,15 @@
+"""Hosts with more free vCPUs are better."""
+
+from __future__ import annotations
+
+from scheduler.host_table import FloatArray, HostTable, Resource
+from scheduler.spec import PlacementSpec
+
+__all__ = ["FreeVcpusWeigher"]
+
+
+class FreeVcpusWeigher:
+    name = "free_vcpus"
+
+    def weigh(self, table: HostTable, spec: PlacementSpec) -> FloatArray:  # noqa: ARG002
+        return table.share_free(Resource.VCPUS)

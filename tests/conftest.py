@@ -1,0 +1,42 @@
+"""Parts that many tests share, started once when the first test asks for them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drover.lab.rabbitmq import PrivateRabbit
+from drover.runtime.port import free_ports
+from drover.runtime.threads import ThreadRuntime
+from tests.needs import require
+
+
+@pytest.fixture(scope="session")
+def runtime() -> ThreadRuntime:
+    """The production runtime, its chance seeded."""
+    return ThreadRuntime(seed=1)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
+    """A broker of this test run's own, which tests may kill but must start again."""
+    require("rabbitmq")
+    directory = Path(tempfile.mkdtemp(prefix="drover-mq-"))  # short, and reachable by the broker's user
+    port, dist_port, epmd_port = free_ports(3)
+    broker = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq: PrivateRabbit) -> str:
+    """Its transport URL."""
+    return rabbitmq.url
