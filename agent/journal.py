@@ -48,6 +48,9 @@ class _Begun:
     at: datetime
 
 
+codec.prepare(_Begun)
+
+
 class Journal:
     """Thread-safe."""
 

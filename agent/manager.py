@@ -28,7 +28,7 @@ from drover.objects.guest import GuestState
 from drover.objects.host import Inventory
 from drover.objects.sync import Order, Result, SyncReply, SyncRequest
 from drover.runtime import Event, Runtime
-from drover.states import PoolKind
+from drover.states import PoolKind, PowerState
 
 __all__ = ["Manager", "Parts"]
 
@@ -196,17 +196,21 @@ class Manager:
         )
         began_s = self._clock.monotonic()
         result = parts.runner.run(attempt, STEPS[work.order.action])
+        self._log(work, result, self._clock.monotonic() - began_s)
+        return result, attempt
+
+    def _log(self, work: Work, result: Result | None, seconds: float) -> None:
+        """One line an order."""
+        order = work.order
         LOG.info(
             "removal ended" if work.is_removal else "order ended",
-            operation=work.order.operation_id,
-            action=work.order.action,
-            instance=work.order.instance_uuid,
-            request_id=work.order.request_id,
-            outcome=result.outcome if result else work.token.reason or "",
-            error=result.error.message if result and result.error else "",
-            seconds=round(self._clock.monotonic() - began_s, 3),
+            action=order.action,
+            instance=order.instance_uuid,
+            **({} if work.is_removal else {"operation": order.operation_id, "request_id": order.request_id}),
+            outcome=result.outcome if result else work.token.reason,
+            seconds=round(seconds, 3),
+            **({"error": result.error.message} if result and result.error else {}),
         )
-        return result, attempt
 
     def _finish(self, work: Work, result: Result | None, attempt: Attempt) -> None:
         uuid = work.order.instance_uuid
@@ -218,7 +222,8 @@ class Manager:
                 self._observations.order_removed(uuid)
                 look = False
             else:
-                look = self._observations.order_ended(uuid, attempt.power_state)
+                power_state = result.power_state if result else PowerState.UNKNOWN
+                look = self._observations.order_ended(uuid, power_state)
         self._do(changes)
         if look:
             self._parts.look.set()

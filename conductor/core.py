@@ -78,11 +78,14 @@ class Core:
                 return
 
     def hand_out(self, operations: Sequence[Operation]) -> None:
+        """Write and send the orders of *operations*."""
+        if operations:
+            with self.database.write() as conn:
+                orders = self.orders.hand_out(conn, operations)
+            self.send(operations, orders)
+
+    def send(self, operations: Sequence[Operation], orders: Sequence[Order]) -> None:
         """Send the orders of *operations* to their hosts early; a lost message costs one sync round."""
-        if not operations:
-            return
-        with self.database.write() as conn:
-            orders = self.orders.hand_out(conn, operations)
         hosts = {op.id: op.host for op in operations}
         by_host: dict[str, list[Order]] = {}
         for order in orders:

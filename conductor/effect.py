@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection
 
 from drover.clock import to_iso
 from drover.db import claim, instance, operation, placement
-from drover.db.schema import instance as instance_table
 from drover.objects.operation import ErrorInfo, Operation, ServiceLog
 from drover.states import OperationState, PlacementState, PowerState, VmState
 
@@ -155,20 +154,15 @@ def _operations(conn: Connection, effects: Sequence[Effect], owner: Owner, appli
 
 
 def _instances(conn: Connection, effects: Sequence[Effect], owner: Owner) -> None:
-    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    by_values: dict[tuple[tuple[str, Any], ...], list[str]] = {}
     for effect in effects:
         if isinstance(effect, Vm):
             values = _columns(effect, owner.now)
-            by_columns.setdefault(tuple(values), []).append({"b_uuid": effect.instance_uuid, **values})
+            by_values.setdefault(tuple(values.items()), []).append(effect.instance_uuid)
         elif isinstance(effect, Requeue):
-            instance.change(conn, effect.operation.instance_uuid, host="", epoch=instance_table.c.epoch + 1)
-    for columns, rows in sorted(by_columns.items()):
-        statement = (
-            update(instance_table)
-            .where(instance_table.c.uuid == bindparam("b_uuid"))
-            .values({column: bindparam(column) for column in columns})
-        )
-        conn.execute(statement, sorted(rows, key=lambda row: str(row["b_uuid"])))
+            instance.give_anew(conn, effect.operation.instance_uuid)
+    for columns, uuids in sorted(by_values.items()):
+        instance.change(conn, uuids, **dict(columns))
 
 
 def _columns(effect: Vm, now: datetime) -> dict[str, Any]:

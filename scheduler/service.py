@@ -106,16 +106,17 @@ class Scheduler:
             return claim.scheduling(conn, _SWEEP)
 
     def _place_safely(self, operation_ids: list[str]) -> None:
-        """A batch that fails is done again one by one, so that a poisoned operation harms only itself."""
+        """A batch that fails is done again in halves, so that a poisoned operation harms only itself."""
         try:
             self._place_batch(operation_ids)
         except errors.Unavailable as exc:
             LOG.warning("stopped with operations not placed", operations=len(operation_ids), error=exc)
         except Exception:
-            LOG.exception("placing failed", operations=",".join(operation_ids[:3]), count=len(operation_ids))
+            LOG.exception("placing failed", operation=operation_ids[0], operations=len(operation_ids))
             if len(operation_ids) > 1:
-                for each in operation_ids:
-                    self._place_safely([each])
+                middle = len(operation_ids) // 2
+                self._place_safely(operation_ids[:middle])
+                self._place_safely(operation_ids[middle:])
 
     def _place_batch(self, operation_ids: Iterable[str]) -> None:
         batch = Batch(operation_ids)

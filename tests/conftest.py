@@ -12,7 +12,12 @@ import pytest
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
+from tests.machine import Machine
 from tests.needs import require
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regen", action="store_true", help="write the golden files anew instead of comparing with them")
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +45,15 @@ def rabbitmq(runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
 def rabbitmq_url(rabbitmq: PrivateRabbit) -> str:
     """Its transport URL."""
     return rabbitmq.url
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """A hypervisor host of this test run's own, in namespaces, with a libvirtd that tests may kill."""
+    require("root", "netns", "libvirt", "qemu", "qemu-img")
+    host = Machine()
+    try:
+        host.up()
+        yield host
+    finally:
+        host.down()

@@ -9,16 +9,20 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly VENV=.venv
-readonly EXTRAS=dev # tox makes its own environment for the tests
+readonly EXTRAS=test,lint,types,dev
 readonly POLICY=/usr/sbin/policy-rc.d
 
 say() { echo "bootstrap: $*" >&2; }
 
 missing_packages() {
-    local package
-    sed -n 's/^\([a-z0-9][a-z0-9.+-]*\).*/\1/p' bindep.txt | while read -r package; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
-    done
+    local wanted
+    mapfile -t wanted < <(sed -n 's/^\([a-z0-9][a-z0-9.+-]*\).*/\1/p' bindep.txt)
+    comm -23 <(printf '%s\n' "${wanted[@]}" | sort) <(installed_of "${wanted[@]}")
+}
+
+# dpkg-query fails when it does not know one of them, and answers for the others.
+installed_of() {
+    { dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } | sed -n 's/^installed //p' | sort
 }
 
 # Debian starts what it installs; this one file tells it not to, for as long as the installation takes.
@@ -71,17 +75,19 @@ python_of_ours() {
 }
 
 make_venv() {
-    local python extras=$EXTRAS stamp
+    local python version extras=$EXTRAS stamp
     python=$(python_of_ours)
+    version=$("$python" -VV)
     if pkg-config --exists libvirt 2>/dev/null; then
         extras=libvirt,$extras
     else
         say "no libvirt-dev: going on without the libvirt driver"
     fi
-    stamp="$("$python" -VV) $extras $PWD $(sha256sum <pyproject.toml)"
+    stamp="$version $extras $PWD $(sha256sum <pyproject.toml)"
     [ "$(cat $VENV/stamp 2>/dev/null)" != "$stamp" ] || return 0
     say "making the virtual environment $VENV"
-    "$python" -m venv --clear $VENV
+    # Made anew only for another Python: what runs in it, runs on while packages are added.
+    [ "$($VENV/bin/python -VV 2>/dev/null)" = "$version" ] || "$python" -m venv --clear $VENV
     $VENV/bin/pip install --quiet --disable-pip-version-check -e ".[$extras]"
     echo "$stamp" >$VENV/stamp
 }

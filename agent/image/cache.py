@@ -43,6 +43,9 @@ class _Marker:
     sha256: str
 
 
+codec.prepare(_Marker)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchTimes:
     """Seconds. The patience outlasts the restart of a conductor or of an image server."""

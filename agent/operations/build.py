@@ -36,10 +36,9 @@ def _claim(attempt: Attempt) -> None:
 
 
 def _remove(attempt: Attempt) -> None:
-    if attempt.made:
-        attempt.driver.remove(attempt.uuid, attempt.order.epoch)
-        attempt.claims.release(attempt.uuid)
-        attempt.removed = True
+    attempt.driver.remove(attempt.uuid, attempt.order.epoch)
+    attempt.claims.release(attempt.uuid)
+    attempt.removed = True
 
 
 def _image(attempt: Attempt) -> None:

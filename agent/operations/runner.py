@@ -14,7 +14,7 @@ from drover import errors, log
 from drover.objects.operation import ErrorInfo, StepRecord
 from drover.objects.sync import Outcome, Result
 from drover.runtime import Clock, Runtime
-from drover.states import VERBS, Evidence
+from drover.states import VERBS, Evidence, PowerState
 
 __all__ = ["Runner"]
 
@@ -62,7 +62,7 @@ class Runner:
             epoch=order.epoch,
             outcome=outcome,
             clean=attempt.removed,
-            power_state=attempt.power_state,
+            power_state=attempt.power_state if error is None else PowerState.UNKNOWN,
             error=error,
             started_at=started_at,
             steps=tuple(trail.records),

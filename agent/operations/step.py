@@ -47,7 +47,7 @@ class Attempt:
     claims: Claims
     stop_timeout_s: float
     resumed: bool  # an earlier incarnation began it
-    #: what there is to undo was made by this order, not found
+    #: what is here was made by this order, not found: without it nothing is undone
     made: bool = False
     permitted: bool = False
     #: the world shows that the verb has happened: nothing is left to do

@@ -318,5 +318,7 @@ def _rates(pairs: tuple[str, ...]) -> dict[str, float]:
         try:
             rates[method] = float(text)
         except ValueError:
-            raise errors.InvalidConfig(reason=f"[fake] fail_rates: {pair!r} is not method=chance") from None
+            rates[method] = -1.0
+        if not 0.0 <= rates[method] <= 1.0:
+            raise errors.InvalidConfig(reason=f"[fake] fail_rates: {pair!r} is not method=chance from 0 to 1")
     return rates

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from drover.objects import codec
 from drover.runtime import Runtime
 from drover.states import PowerState
 
@@ -178,3 +179,6 @@ class FileGuestStore:
 class _Line:
     record: GuestRecord | None = None
     deleted: str = ""
+
+
+codec.prepare(_Line)

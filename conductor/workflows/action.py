@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -20,7 +20,9 @@ from drover.objects import codec
 from drover.objects.instance import Instance
 from drover.objects.operation import Operation
 from drover.objects.placement import Placement
+from drover.objects.sync import Order
 from drover.rpc.context import RequestContext
+from drover.runtime.joiner import Joiner
 from drover.states import VERBS, Action, OperationState, PlacementState, allowed
 
 __all__ = ["ActionWorkflow"]
@@ -34,17 +36,40 @@ _PARAMETERS: Mapping[Action, Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _Job:
+    ctx: RequestContext
+    ref: str  # uuid or name of an instance
+    action: Action
+    params: dict[str, str]
+    key: tuple[str, str]  # project, idempotency key or ""
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """An operation to be written, with what it changes at once."""
+
+    place: int  # of its request
     operation: Operation
-    applied: Applied
-    fresh: bool
+    effects: Sequence[Effect]
+
+
+@dataclass(slots=True)
+class _Written:
+    """What one transaction came to; counts only when it was committed."""
+
+    answers: dict[int, Operation | Exception] = field(default_factory=dict)
+    applied: Applied = field(default_factory=Applied)
+    handed_out: list[Operation] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
 
 class ActionWorkflow:
-    """``instance_action`` of the contract."""
+    """``instance_action`` of the contract. Requests that arrive together share a transaction."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._joiner: Joiner[_Job, Operation] = Joiner(core.runtime, self._batch, window_s=core.times.join_window_s)
 
     def run(
         self, ctx: RequestContext, ref: str, action: Action, params: dict[str, str], idempotency_key: str
@@ -52,48 +77,66 @@ class ActionWorkflow:
         """Write the operation and what it changes at once, then nudge its host (see the contract)."""
         params = _checked(action, params)
         digest = digest_of({"instance": ref, "action": action.value, "params": params})
-        key = (ctx.project_id, idempotency_key)
+        return self._joiner.submit(_Job(ctx, ref, action, params, (ctx.project_id, idempotency_key), digest))
 
-        def attempt() -> _Written:
-            with self._core.database.write() as conn:
-                known = notice.recall(conn, [key]) if idempotency_key else {}
-                before = recalled(known, key, digest)
-                if before is not None:
-                    return _Written(_existing(conn, before), Applied(), fresh=False)
-                target = instance.resolve(conn, ref, project_id=ctx.project_id)
-                written = self._write(conn, ctx, target, action, params)
-                if idempotency_key:
-                    reply = codec.to_json(written.operation.id)
-                    notice.remember(conn, {key: notice.Remembered(digest, reply)}, self._core.runtime.clock.now())
-                return written
-
-        written = self._redone(attempt)
-        self._core.after(written.applied)
-        if written.fresh and written.operation.state is OperationState.DISPATCHED:
-            self._core.hand_out([written.operation])
-        return written.operation
-
-    def _redone(self, attempt: Callable[[], _Written]) -> _Written:
-        """Two requests met on the same instance or key: the second try sees what the other wrote."""
+    def _batch(self, jobs: Sequence[_Job]) -> list[Operation | Exception]:
         try:
-            return retry.while_busy(self._core.runtime, attempt)
+            written = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
         except errors.StoreConflict:
-            return retry.while_busy(self._core.runtime, attempt)
+            if len(jobs) > 1:
+                raise  # the joiner tries each alone
+            # Another conductor was at the same instance or key. The second try sees what it wrote.
+            written = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
+        self._core.after(written.applied)
+        self._core.send(written.handed_out, written.orders)
+        return [written.answers[place] for place in range(len(jobs))]
 
-    def _write(
-        self, conn: Connection, ctx: RequestContext, target: Instance, action: Action, params: dict[str, str]
-    ) -> _Written:
-        busy = operation.unfinished_of_instances(conn, [target.uuid], lock=True).get(target.uuid)
-        if action is Action.DELETE and busy is not None and busy.action is Action.DELETE:
-            return _Written(busy, Applied(), fresh=False)
-        # Read again under the lock: what was unfinished may have ended meanwhile.
-        target = instance.resolve(conn, target.uuid, project_id=ctx.project_id)
-        self._refuse(target, action, busy)
-        op = self._operation(ctx, target, action, params)
-        if action is Action.DELETE:
-            return self._delete(conn, op, busy)
-        operation.add(conn, [op], owner_until=self._core.owner().until, keys={})
-        return _Written(op, Applied(), fresh=True)
+    def _write(self, jobs: Sequence[_Job]) -> _Written:
+        written = _Written()
+        with self._core.database.write() as conn:
+            left = dict(enumerate(jobs))
+            while left:
+                left = self._round(conn, left, written)
+            written.orders = self._core.orders.hand_out(conn, written.handed_out)
+        return written
+
+    def _round(self, conn: Connection, jobs: Mapping[int, _Job], written: _Written) -> dict[int, _Job]:
+        """Do those that name different instances by uuid; answers the others, for the next round.
+
+        Instances are read under the lock of their unfinished operations, which may have ended meanwhile.
+        """
+        uuids = [job.ref for job in jobs.values()]
+        known = notice.recall(conn, [job.key for job in jobs.values() if job.key[1]])
+        busy = operation.unfinished_of_instances(conn, uuids, lock=True)
+        targets = {uuid: i for uuid, i in instance.find(conn, uuids).items() if i.deleted_at is None}
+        doomed = [job.ref for job in jobs.values() if job.action is Action.DELETE]
+        placements = placement.find_of_instances(conn, doomed, lock=True)
+        later: dict[int, _Job] = {}
+        new: list[_New] = []
+        remember: dict[tuple[str, str], notice.Remembered] = {}
+        for place, job in jobs.items():
+            try:
+                before = recalled({**known, **remember}, job.key, job.digest)
+                target = targets.pop(job.ref, None)
+                if before is not None:
+                    written.answers[place] = _existing(conn, before)
+                elif target is None:  # by its name, or another request of this round has it
+                    uuid = instance.resolve(conn, job.ref, project_id=job.ctx.project_id).uuid
+                    later[place] = replace(job, ref=uuid)
+                else:
+                    op, effects = self._decide(job, target, busy.get(job.ref), placements.get(job.ref, ()))
+                    written.answers[place] = op
+                    if op is not busy.get(job.ref):
+                        new.append(_New(place, op, effects))
+                    if job.key[1]:
+                        remember[job.key] = notice.Remembered(job.digest, codec.to_json(op.id))
+            except errors.DroverError as exc:
+                if isinstance(exc, errors.Unavailable):
+                    raise
+                written.answers[place] = exc
+        notice.remember(conn, remember, self._core.runtime.clock.now())
+        self._insert(conn, new, written)
+        return later
 
     def _refuse(self, target: Instance, action: Action, busy: Operation | None) -> None:
         if target.locked:
@@ -134,26 +177,40 @@ class ActionWorkflow:
             dispatched_at=now,
         )
 
-    def _delete(self, conn: Connection, op: Operation, busy: Operation | None) -> _Written:
-        """Delete supersedes what runs. Undelivered placements go at once; the others are left by their hosts."""
-        before: list[Effect] = []
+    def _decide(
+        self, job: _Job, target: Instance, busy: Operation | None, here: Sequence[Placement]
+    ) -> tuple[Operation, list[Effect]]:
+        """The operation that one request gets, a new one or the one that is *busy*, and what it changes at once.
+
+        :raises errors.InstanceLocked: InstanceBusy, InvalidState: there can be none.
+        """
+        if job.action is Action.DELETE and busy is not None and busy.action is Action.DELETE:
+            return busy, []
+        self._refuse(target, job.action, busy)
+        op = self._operation(job.ctx, target, job.action, job.params)
+        if job.action is not Action.DELETE:
+            return op, []
+        # Delete supersedes what runs. Undelivered placements go at once; the others are left by their hosts.
+        effects = [_give_up(p) for p in here]
         if busy is not None:
             error = info(errors.Superseded(action="delete", operation_id=op.id))
-            before.append(Finish(busy.id, busy.attempt, OperationState.CANCELLED, error))
-        here = placement.find_of_instances(conn, [op.instance_uuid], lock=True).get(op.instance_uuid, [])
-        before.extend(_give_up(p) for p in here)
-        applied = effect.apply(conn, before, self._core.owner())
-        left = [p for p in here if p.state is not PlacementState.RESERVED]
-        current = [p for p in left if p.state is not PlacementState.LEAVING]
-        host = current[-1].host if current else ""
-        op = replace(op, host=host)
-        operation.add(conn, [op], owner_until=self._core.owner().until, keys={})
-        if not host:  # no host has its current epoch: the delete is over, older remains are cleaned up behind it
-            done = effect.apply(conn, delete_done(op), self._core.owner())
-            applied.finished.extend(done.finished)
-            found = operation.get(conn, op.id)
-            op = found if found is not None else op
-        return _Written(op, applied, fresh=True)
+            effects.append(Finish(busy.id, busy.attempt, OperationState.CANCELLED, error))
+        current = [p for p in here if p.state not in (PlacementState.RESERVED, PlacementState.LEAVING)]
+        return replace(op, host=current[-1].host if current else ""), effects
+
+    def _insert(self, conn: Connection, new: Sequence[_New], written: _Written) -> None:
+        core = self._core
+        owner = core.owner()
+        applied = effect.apply(conn, [e for one in new for e in one.effects], owner)
+        operation.add(conn, [one.operation for one in new], owner_until=owner.until, keys={})
+        # No host has its current epoch: such a delete is over, and older remains are cleaned up behind it.
+        over = [op for op in (one.operation for one in new) if op.action is Action.DELETE and not op.host]
+        applied.finished += effect.apply(conn, [e for op in over for e in delete_done(op)], owner).finished
+        ended = operation.find(conn, (op.id for op in over))
+        written.answers.update({one.place: ended[one.operation.id] for one in new if one.operation.id in ended})
+        written.handed_out += [one.operation for one in new if one.operation.id not in ended]
+        written.applied.finished += applied.finished
+        written.applied.requeued += applied.requeued
 
 
 def _give_up(p: Placement) -> Effect:

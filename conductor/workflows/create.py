@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -24,6 +25,8 @@ from drover.states import Action, OperationState, VmState
 __all__ = ["CreateWorkflow"]
 
 LOG = log.get(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,42 @@ class _Rows:
     """What one request writes."""
 
     instances: list[Instance]
+    networks: tuple[Network, ...]
     secret: instance.Secret
     operations: list[Operation]
     reply: CreateReply
+
+
+class _Books:
+    """What the requests of one transaction read, each thing once, and the addresses that they are promised."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._known: dict[tuple[object, ...], Any] = {}
+        self._free: dict[str, int] = {}
+
+    def get(self, read: Callable[..., T], *ref: str) -> T:
+        """``read(conn, *ref)``; what it raises, too."""
+        key = (read, *ref)
+        if key not in self._known:
+            self._known[key] = read(self._conn, *ref)
+        found: T = self._known[key]
+        return found
+
+    def promise(self, networks: Sequence[Network], *, least: int, most: int) -> int:
+        """How many instances there are addresses for, at most *most*.
+
+        :raises errors.NoAddresses: fewer than *least*; nothing was promised.
+        """
+        count = most
+        for network in networks:
+            free = self._free.setdefault(network.id, self.get(address.free_count, network.id))
+            if free < least:
+                raise errors.NoAddresses(network=network.name, free=free, wanted=least)
+            count = min(count, free)
+        for network in networks:
+            self._free[network.id] -= count
+        return count
 
 
 class CreateWorkflow:
@@ -88,8 +124,9 @@ class CreateWorkflow:
         try:
             answers, nudge = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
         except errors.StoreConflict:
-            if len(jobs) > 1:  # a key that another conductor used just now, most likely: each for itself
-                return [self._batch([job])[0] for job in jobs]
+            if len(jobs) > 1:
+                raise  # the joiner tries each alone
+            # Another conductor used the key just now. The second try sees what it wrote.
             answers, nudge = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
         self._core.nudge_scheduler(nudge)
         return answers
@@ -103,6 +140,7 @@ class CreateWorkflow:
             known = notice.recall(
                 conn, [(j.ctx.project_id, j.request.idempotency_key) for j in jobs if j.request.idempotency_key]
             )
+            books = _Books(conn)
             for job in jobs:
                 key = (job.ctx.project_id, job.request.idempotency_key)
                 digest = digest_of(replace(job.request, idempotency_key=""))
@@ -111,7 +149,7 @@ class CreateWorkflow:
                     if before is not None:
                         answers.append(codec.from_json(before, CreateReply))
                         continue
-                    rows = self._one(conn, job)
+                    rows = self._one(books, job)
                 except errors.DroverError as exc:
                     if isinstance(exc, errors.Unavailable):
                         raise
@@ -129,54 +167,35 @@ class CreateWorkflow:
     ) -> None:
         owner = self._core.owner()
         notice.remember(conn, remember, owner.now)
+        self._reserve(conn, written)
         secrets = {i.uuid: rows.secret for rows in written for i in rows.instances}
         instance.add(conn, [i for rows in written for i in rows.instances], secrets)
         operation.add(conn, [op for rows in written for op in rows.operations], owner_until=owner.until, keys={})
 
-    def _one(self, conn: Connection, job: _Job) -> _Rows:
-        """Resolve, take addresses, and lay out the rows of one request.
-
-        Addresses are the only thing written here; a refusal after them gives them back.
-        """
-        request = job.request
-        parts = self._resolve(conn, job)
-        count = self._affordable(conn, request, parts.networks)
-        names = numbered(request.name, request.count)[:count]
-        uuids = [self._core.runtime.uuid() for _ in names]
-        self._reserve(conn, parts.networks, uuids)
-        return self._rows(job, parts, names, uuids)
-
-    def _reserve(self, conn: Connection, networks: tuple[Network, ...], uuids: Sequence[str]) -> None:
+    def _reserve(self, conn: Connection, written: Sequence[_Rows]) -> None:
         """An address of each network for each instance. Networks are locked in order of id, so that two never deadlock.
 
-        :raises errors.NoAddresses: others took them meanwhile; nothing is kept.
+        :raises errors.NoAddresses: others took them meanwhile. NetworkNotFound: somebody deleted it meanwhile.
         """
-        try:
-            for position, network in sorted(enumerate(networks), key=lambda item: item[1].id):
-                wanted = [(uuid, position) for uuid in uuids]
-                address.reserve(conn, network.id, wanted, self._core.runtime.uuid)
-        except errors.NoAddresses:
-            address.release(conn, uuids)
-            raise
+        wanted: dict[str, list[tuple[str, int]]] = {}
+        for rows in written:
+            for position, network in enumerate(rows.networks):
+                wanted.setdefault(network.id, []).extend((i.uuid, position) for i in rows.instances)
+        for network_id, places in sorted(wanted.items()):
+            address.reserve(conn, network_id, places, self._core.runtime.uuid)
 
-    def _affordable(self, conn: Connection, request: CreateRequest, networks: tuple[Network, ...]) -> int:
-        """How many of *count* the networks have addresses for; all or nothing without a minimum.
-
-        :raises errors.NoAddresses: fewer than the minimum.
-        """
-        least = request.min_count or request.count
-        count = request.count
-        for network in networks:
-            free = address.free_count(conn, network.id)
-            if free < least:
-                raise errors.NoAddresses(network=network.name, free=free, wanted=least)
-            count = min(count, free)
-        return count
-
-    def _resolve(self, conn: Connection, job: _Job) -> _Parts:
+    def _one(self, books: _Books, job: _Job) -> _Rows:
+        """Resolve one request and lay out its rows; nothing is written."""
         request = job.request
-        flavor = catalog.get_flavor(conn, request.flavor)
-        image = images.resolve(conn, request.image)
+        parts = self._resolve(books, job)
+        # All or nothing without a minimum.
+        count = books.promise(parts.networks, least=request.min_count or request.count, most=request.count)
+        return self._rows(job, parts, numbered(request.name, request.count)[:count])
+
+    def _resolve(self, books: _Books, job: _Job) -> _Parts:
+        request = job.request
+        flavor = books.get(catalog.get_flavor, request.flavor)
+        image = books.get(images.resolve, request.image)
         if image.status is not ImageStatus.ACTIVE:
             raise errors.ImageNotReady(ref=request.image, status=image.status.value)
         if flavor.memory_mib < image.min_memory_mib:
@@ -187,19 +206,19 @@ class CreateWorkflow:
             raise errors.InvalidFlavor(
                 name=flavor.name, reason=f"{flavor.disk_gib} GiB of disk, the image needs {image.min_disk_gib}"
             )
-        networks = tuple(catalog.get_network(conn, ref) for ref in request.networks)
+        networks = tuple(books.get(catalog.get_network, ref) for ref in request.networks)
         if len({n.id for n in networks}) < len(networks):
             raise errors.InvalidNetwork(name=request.networks[0], reason="named twice")
-        key = catalog.get_keypair(conn, job.ctx.project_id, request.key_name) if request.key_name else None
+        key = books.get(catalog.get_keypair, job.ctx.project_id, request.key_name) if request.key_name else None
         return _Parts(flavor=flavor, image=image, networks=networks, key=key)
 
-    def _rows(self, job: _Job, parts: _Parts, names: Sequence[str], uuids: Sequence[str]) -> _Rows:
+    def _rows(self, job: _Job, parts: _Parts, names: Sequence[str]) -> _Rows:
         core, ctx, request = self._core, job.ctx, job.request
         now = core.runtime.clock.now()
         queue_s, run_s = core.budgets(Action.BUILD)
         instances = [
             Instance(
-                uuid=uuid,
+                uuid=core.runtime.uuid(),
                 name=name,
                 project_id=ctx.project_id,
                 user_id=ctx.user_id,
@@ -211,7 +230,7 @@ class CreateWorkflow:
                 metadata=request.metadata,
                 created_at=now,
             )
-            for name, uuid in zip(names, uuids, strict=True)
+            for name in names
         ]
         operations = [
             Operation(
@@ -234,9 +253,12 @@ class CreateWorkflow:
         keys = (parts.key.public_key,) if parts.key else ()
         return _Rows(
             instances=instances,
+            networks=parts.networks,
             secret=instance.Secret(user_data=request.user_data, ssh_keys=keys),
             operations=operations,
             reply=CreateReply(
-                instance_uuids=tuple(uuids), operation_ids=tuple(op.id for op in operations), names=tuple(names)
+                instance_uuids=tuple(i.uuid for i in instances),
+                operation_ids=tuple(op.id for op in operations),
+                names=tuple(names),
             ),
         )

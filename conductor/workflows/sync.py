@@ -86,10 +86,10 @@ class SyncWorkflow:
             return self._transaction(requests)
         except errors.Unavailable:
             raise
-        except Exception:  # one of them is poison: each for itself, so that the others go on
+        except Exception:  # one of them is poison
             if len(requests) > 1:
                 LOG.exception("joined syncs failed, each is redone alone", hosts=len(requests))
-                return [self._alone(request) for request in requests]
+                raise  # the joiner tries each alone
             return [self._alone(requests[0])]
 
     def _alone(self, request: SyncRequest) -> SyncReply | Exception:

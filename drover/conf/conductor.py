@@ -15,7 +15,13 @@ class ConductorSettings:
     GROUP: ClassVar[str] = "conductor"
 
     name: str = setting("", "Name of this conductor, unique in the fleet; empty: host name and process id.")
-    workers: int = setting(8, "Requests and syncs handled at once.", minimum=1, maximum=64)
+    workers: int = setting(
+        32,
+        "Requests and syncs at once. Most of them wait for the transaction that they share, so more of them here means "
+        "fewer transactions, not more threads at work.",
+        minimum=1,
+        maximum=256,
+    )
     wait_workers: int = setting(64, "Long polls held at once; each is a parked thread.", minimum=1, maximum=1024)
     build_attempts: int = setting(3, "Hosts tried for one build before it fails.", minimum=1, maximum=20)
     max_count: int = setting(1000, "Most instances of one create call.", minimum=1, maximum=10000)

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from sqlalchemy import ARRAY, ColumnElement, Connection, Text, any_, bindparam, delete, select, tuple_
+
+from sqlalchemy import Connection, bindparam, delete, select, tuple_
 
 from drover.clock import to_iso
+from drover.db.bulk import among, listed
 from drover.db.claim_write import Won, lower, write
 from drover.db.schema import allocation, host_capacity, image, instance, operation
 from drover.objects import codec
@@ -98,27 +100,30 @@ def scheduling(conn: Connection, limit: int) -> list[str]:
     return list(conn.execute(query.limit(limit)).scalars())
 
 
+_WAITING = (
+    select(
+        operation.c.id,
+        operation.c.attempt,
+        operation.c.instance_uuid,
+        operation.c.instance_name,
+        operation.c.request_id,
+        operation.c.excluded_hosts,
+        instance.c.flavor,
+        image.c.architecture,
+        image.c.virt_type,
+        image.c.min_disk_gib,
+        image.c.virtual_size_bytes,
+    )
+    .join(instance, instance.c.uuid == operation.c.instance_uuid)
+    .outerjoin(image, image.c.id == instance.c.image_id)
+    .where(among(operation.c.id, bindparam("ids")), operation.c.state == _SCHEDULING)
+    .order_by(operation.c.created_at, operation.c.id)
+)
+
+
 def waiting(conn: Connection, operation_ids: Iterable[str]) -> list[Waiting]:
     """Those of *operation_ids* that wait for a host, oldest first."""
-    query = (
-        select(
-            operation.c.id,
-            operation.c.attempt,
-            operation.c.instance_uuid,
-            operation.c.instance_name,
-            operation.c.request_id,
-            operation.c.excluded_hosts,
-            instance.c.flavor,
-            image.c.architecture,
-            image.c.virt_type,
-            image.c.min_disk_gib,
-            image.c.virtual_size_bytes,
-        )
-        .join(instance, instance.c.uuid == operation.c.instance_uuid)
-        .outerjoin(image, image.c.id == instance.c.image_id)
-        .where(_among(conn, operation.c.id, operation_ids), operation.c.state == _SCHEDULING)
-        .order_by(operation.c.created_at, operation.c.id)
-    )
+    rows = conn.execute(_WAITING, {"ids": listed(operation_ids)}).all()
     return [
         Waiting(
             operation_id=row.id,
@@ -133,7 +138,7 @@ def waiting(conn: Connection, operation_ids: Iterable[str]) -> list[Waiting]:
             min_disk_gib=row.min_disk_gib or 0,
             virtual_size_bytes=row.virtual_size_bytes or 0,
         )
-        for row in conn.execute(query).all()  # decoding may fail, and must not leave a statement open behind it
+        for row in rows
     ]
 
 
@@ -158,7 +163,9 @@ def claim(conn: Connection, claims: Sequence[Claim], now: datetime) -> list[Outc
             instance_uuid=request.instance_uuid,
             host=outcomes[request.operation_id].host,
             epoch=epochs[request.operation_id, request.attempt],
-            ask=request.ask,
+            vcpus=request.ask.vcpus,
+            memory_mib=request.ask.memory_mib,
+            disk_gib=request.ask.disk_gib,
         )
         for request in live
         if outcomes[request.operation_id].state is ClaimState.CLAIMED
@@ -188,18 +195,33 @@ def release_many(conn: Connection, keys: Iterable[Key]) -> set[Key]:
     return {(row.instance_uuid, row.host, row.epoch) for row in rows}
 
 
+_STILL_WAITING = (
+    select(operation.c.id, operation.c.attempt, instance.c.epoch)
+    .join(instance, instance.c.uuid == operation.c.instance_uuid)
+    .where(among(operation.c.id, bindparam("ids")), operation.c.state == _SCHEDULING)
+    .order_by(operation.c.id)
+    .with_for_update()
+)
+
+
 def _lock_operations(conn: Connection, claims: Sequence[Claim]) -> dict[tuple[str, int], int]:
     """Hold what still waits: epoch by (operation id, attempt). A row that another claim just took is not among them."""
-    query = (
-        select(operation.c.id, operation.c.attempt, instance.c.epoch)
-        .join(instance, instance.c.uuid == operation.c.instance_uuid)
-        .where(
-            _among(conn, operation.c.id, (request.operation_id for request in claims)), operation.c.state == _SCHEDULING
-        )
-        .order_by(operation.c.id)
-        .with_for_update()
+    ids = listed(request.operation_id for request in claims)
+    return {(row.id, row.attempt): row.epoch for row in conn.execute(_STILL_WAITING, {"ids": ids})}
+
+
+_FREE = (
+    select(
+        host_capacity.c.host,
+        host_capacity.c.total_vcpus - host_capacity.c.used_vcpus,
+        host_capacity.c.total_memory_mib - host_capacity.c.used_memory_mib,
+        host_capacity.c.total_disk_gib - host_capacity.c.used_disk_gib,
     )
-    return {(row.id, row.attempt): row.epoch for row in conn.execute(query)}
+    .where(among(host_capacity.c.host, bindparam("hosts")), host_capacity.c.enabled == 1, host_capacity.c.up == 1)
+    .order_by(host_capacity.c.host)
+)
+_FREE_ONCE_LOCKED = _FREE.with_for_update()
+_FREE_IF_NOT_LOCKED = _FREE.with_for_update(skip_locked=True)
 
 
 class _Rooms:
@@ -211,19 +233,8 @@ class _Rooms:
 
     def lock(self, hosts: Iterable[str], *, skip_locked: bool) -> None:
         """Hold the rows of *hosts* that may take guests; those that another transaction holds are waited for or skipped."""
-        h = host_capacity.c
-        query = (
-            select(
-                h.host,
-                h.total_vcpus - h.used_vcpus,
-                h.total_memory_mib - h.used_memory_mib,
-                h.total_disk_gib - h.used_disk_gib,
-            )
-            .where(_among(self._conn, h.host, set(hosts) - self._free.keys()), h.enabled == 1, h.up == 1)
-            .order_by(h.host)
-            .with_for_update(skip_locked=skip_locked)
-        )
-        for host, *free in self._conn.execute(query):
+        query = _FREE_IF_NOT_LOCKED if skip_locked else _FREE_ONCE_LOCKED
+        for host, *free in self._conn.execute(query, {"hosts": listed(set(hosts) - self._free.keys())}):
             self._free[host] = free
 
     def take(self, host: str, ask: Resources) -> bool:
@@ -266,11 +277,3 @@ def _claimed(request: Claim, position: int) -> Outcome:
         host=request.candidates[position],
         lost=request.candidates[:position],
     )
-
-
-def _among(conn: Connection, column: ColumnElement[str], values: Iterable[str]) -> ColumnElement[bool]:
-    """``column IN (values)``; on PostgreSQL as one array, so that the statement is the same for any number."""
-    wanted = sorted(set(values))
-    if conn.dialect.name == "postgresql":
-        return column == any_(bindparam(None, wanted, type_=ARRAY(Text)))
-    return column.in_(wanted)

@@ -38,22 +38,21 @@ def put(conn: Connection, entries: Iterable[Entry]) -> None:
     if not kept:
         return
     if conn.dialect.name == "postgresql":
-        conn.execute(_PUT_ALL, {name: [getattr(entry, name) for entry in kept] for name in _FIELDS})
+        conn.execute(_PUT_ALL, {"entries": codec.to_json(kept)})
     else:
-        conn.execute(_PUT_ONE, [{name: getattr(entry, name) for name in _FIELDS} for entry in kept])
+        conn.execute(_PUT_ONE, [{name: getattr(entry, name) for name in Entry.__dataclass_fields__} for entry in kept])
 
 
-_FIELDS = ("operation_id", "attempt", "chosen", "document")
 _PUT = """
 INSERT INTO decision (operation_id, attempt, chosen, document) {}
 ON CONFLICT (operation_id, attempt) DO UPDATE SET chosen = excluded.chosen, document = excluded.document
 """
 _PUT_ONE = text(_PUT.format("VALUES (:operation_id, :attempt, :chosen, :document)"))
-#: one statement for a batch: a statement a row costs five times the CPU
+#: one statement for a batch: a statement a row costs five times the CPU. In JSON bytes are base64.
 _PUT_ALL = text(
     _PUT.format(
-        "SELECT * FROM unnest(CAST(:operation_id AS text[]), CAST(:attempt AS int[]), CAST(:chosen AS text[]), "
-        "CAST(:document AS bytea[]))"
+        "SELECT operation_id, attempt, chosen, decode(document, 'base64') FROM json_to_recordset(CAST(:entries AS json)) "
+        "AS each(operation_id text, attempt int, chosen text, document text)"
     )
 )
 

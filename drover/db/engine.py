@@ -76,8 +76,9 @@ class Database:
 
     def close(self) -> None:
         """Close all connections and give the file free. Blocks that still run end first or fail; new ones are refused."""
-        self._closed = True
-        self._backend.close()
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
 
     @contextmanager
     def _transaction(self, engine: sa.Engine, gate: Lock | None) -> Iterator[sa.Connection]:

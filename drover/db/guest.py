@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from drover.db import image
 from drover.db import instance as instances
+from drover.db.bulk import among, listed
 from drover.db.schema import network, port
 from drover.objects import codec
+from drover.objects.address import prefix_len_of
 from drover.objects.catalog import Image
 from drover.objects.guest import GuestPort
 from drover.objects.instance import Instance
@@ -32,6 +33,8 @@ class Parts:
 def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
     """Parts by instance uuid; an instance whose records are gone is absent."""
     found = instances.find(conn, uuids)
+    if not found:
+        return {}
     images = image.get_many(conn, {i.image_id for i in found.values()})  # deleted ones too: instances outlive them
     ports = _ports(conn, found)
     secrets = instances.secrets(conn, found)
@@ -49,35 +52,13 @@ def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
 
 
 def _ports(conn: Connection, uuids: Iterable[str]) -> dict[str, list[GuestPort]]:
-    n = network.c
-    query = (
-        select(
-            port.c.instance_uuid,
-            port.c.mac,
-            port.c.ip,
-            n.id,
-            n.name,
-            n.kind,
-            n.cidr,
-            n.gateway,
-            n.bridge,
-            n.first,
-            n.last,
-            n.dns,
-            n.mtu,
-            n.mac_index,
-        )
-        .join(network, n.id == port.c.network_id)
-        .where(port.c.instance_uuid.in_(sorted(set(uuids))))
-        .order_by(port.c.instance_uuid, port.c.position)
-    )
     found: dict[str, list[GuestPort]] = {}
-    for row in conn.execute(query):
+    for row in conn.execute(_PORTS, {"uuids": listed(uuids)}):
         found.setdefault(row.instance_uuid, []).append(
             GuestPort(
                 mac=row.mac,
                 ip=row.ip,
-                prefix_len=IPv4Network(row.cidr).prefixlen,
+                prefix_len=prefix_len_of(row.cidr),
                 gateway=row.gateway,
                 dns=tuple(codec.from_json(row.dns, list[str])),
                 mtu=row.mtu,
@@ -92,3 +73,20 @@ def _ports(conn: Connection, uuids: Iterable[str]) -> dict[str, list[GuestPort]]
             )
         )
     return found
+
+
+_N = network.c
+_PORTS = (
+    select(
+        port.c.instance_uuid,
+        port.c.mac,
+        port.c.ip,
+        *(
+            _N[name]
+            for name in ("id", "name", "kind", "cidr", "gateway", "bridge", "first", "last", "dns", "mtu", "mac_index")
+        ),
+    )
+    .join(network, _N.id == port.c.network_id)
+    .where(among(port.c.instance_uuid, bindparam("uuids")))
+    .order_by(port.c.instance_uuid, port.c.position)
+)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
+from drover.db.bulk import among, listed
 from drover.db.host_table import change_stamp
 from drover.db.schema import allocation, host, host_capacity
 from drover.objects import codec
@@ -112,8 +113,11 @@ def set_inventory(conn: Connection, name: str, inventory: Inventory, *, up: bool
 
 def sessions(conn: Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
     """(session, last seq written) by host."""
-    query = select(host.c.name, host.c.session, host.c.seq).where(host.c.name.in_(sorted(set(names))))
-    return {row.name: (int(row.session), int(row.seq)) for row in conn.execute(query)}
+    rows = conn.execute(_SESSIONS, {"names": listed(names)})
+    return {row.name: (int(row.session), int(row.seq)) for row in rows}
+
+
+_SESSIONS = select(host.c.name, host.c.session, host.c.seq).where(among(host.c.name, bindparam("names")))
 
 
 def touch(conn: Connection, request: SyncRequest, now: datetime) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
+from drover.db.bulk import among, listed
 from drover.db.schema import image
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
 
@@ -84,8 +85,10 @@ def resolve(conn: Connection, ref: str) -> Image:
 
 def get_many(conn: Connection, ids: Collection[str]) -> dict[str, Image]:
     """Images by id, deleted ones too: an order for an instance outlives its image."""
-    rows = conn.execute(select(image).where(image.c.id.in_(sorted(set(ids)))))
-    return {row.id: to_value(row) for row in rows}
+    return {row.id: to_value(row) for row in conn.execute(_GET_MANY, {"ids": listed(ids)})}
+
+
+_GET_MANY = select(image).where(among(image.c.id, bindparam("ids")))
 
 
 def list_all(conn: Connection) -> tuple[Image, ...]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Row, Update, and_, bindparam, delete, exists, or_, select, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
+from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import allocation, instance, instance_secret, port
 from drover.objects import codec
 from drover.objects.catalog import Flavor
 from drover.objects.instance import Fault, Instance, InstanceFilter, InstanceUsage
 from drover.states import PowerState, VmState
 
-__all__ = ["Secret", "add", "change", "find", "forget_released", "page", "resolve", "secrets"]
+__all__ = ["Secret", "add", "change", "find", "forget_released", "give_anew", "page", "resolve", "secrets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,9 @@ def to_value(row: Row[Any]) -> Instance:
 
 def add(conn: Connection, instances: Sequence[Instance], secrets_of: Mapping[str, Secret]) -> None:
     """Insert new instances with their secrets."""
-    if not instances:
-        return
-    conn.execute(
-        insert(instance),
+    insert_rows(
+        conn,
+        instance,
         [
             {
                 "uuid": i.uuid,
@@ -88,25 +89,28 @@ def add(conn: Connection, instances: Sequence[Instance], secrets_of: Mapping[str
         for uuid, s in secrets_of.items()
         if s.user_data or s.ssh_keys
     ]
-    if rows:
-        conn.execute(insert(instance_secret), rows)
+    insert_rows(conn, instance_secret, rows)
 
 
 def find(conn: Connection, uuids: Iterable[str]) -> dict[str, Instance]:
-    wanted = sorted(set(uuids))
+    wanted = set(uuids)
     if not wanted:
         return {}
-    return {row.uuid: to_value(row) for row in conn.execute(select(instance).where(instance.c.uuid.in_(wanted)))}
+    return {row.uuid: to_value(row) for row in conn.execute(_FIND, {"uuids": listed(wanted)})}
+
+
+_FIND = select(instance).where(among(instance.c.uuid, bindparam("uuids")))
 
 
 def secrets(conn: Connection, uuids: Iterable[str]) -> dict[str, Secret]:
     """Secrets by instance uuid, where there are any."""
-    wanted = sorted(set(uuids))
-    query = select(instance_secret).where(instance_secret.c.instance_uuid.in_(wanted))
     return {
         row.instance_uuid: Secret(user_data=row.user_data, ssh_keys=tuple(codec.from_json(row.ssh_keys, list[str])))
-        for row in conn.execute(query)
+        for row in conn.execute(_SECRETS, {"uuids": listed(uuids)})
     }
+
+
+_SECRETS = select(instance_secret).where(among(instance_secret.c.instance_uuid, bindparam("uuids")))
 
 
 def resolve(conn: Connection, ref: str, *, project_id: str, deleted: bool = False) -> Instance:
@@ -128,9 +132,20 @@ def resolve(conn: Connection, ref: str, *, project_id: str, deleted: bool = Fals
     return to_value(rows[0])
 
 
-def change(conn: Connection, uuid: str, **values: Any) -> None:
-    """Set columns of one instance."""
-    conn.execute(update(instance).where(instance.c.uuid == uuid).values(**values))
+def change(conn: Connection, uuids: Iterable[str], **values: Any) -> None:
+    """Set the same columns of several instances."""
+    conn.execute(_change(tuple(values)), {"uuids": listed(uuids), **{f"to_{name}": v for name, v in values.items()}})
+
+
+@functools.cache
+def _change(columns: tuple[str, ...]) -> Update:
+    values: dict[str, BindParameter[Any]] = {name: bindparam(f"to_{name}") for name in columns}
+    return update(instance).where(among(instance.c.uuid, bindparam("uuids"))).values(values)
+
+
+def give_anew(conn: Connection, uuid: str) -> None:
+    """It is to go to another host: the next epoch, and no host yet."""
+    conn.execute(update(instance).where(instance.c.uuid == uuid).values(host="", epoch=instance.c.epoch + 1))
 
 
 def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[Instance]:
@@ -154,18 +169,22 @@ def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[In
 
 def forget_released(conn: Connection, uuids: Iterable[str]) -> None:
     """Give back addresses and secrets of those of *uuids* that are deleted and held by no host any more."""
-    wanted = sorted(set(uuids))
+    wanted = set(uuids)
     if not wanted:
         return
-    over = select(instance.c.uuid).where(
-        instance.c.uuid.in_(wanted),
-        instance.c.deleted_at.is_not(None),
-        ~exists().where(allocation.c.instance_uuid == instance.c.uuid),
-    )
-    gone = [row.uuid for row in conn.execute(over)]
+    gone = list(conn.execute(_OVER, {"uuids": listed(wanted)}).scalars())
     if gone:
-        conn.execute(delete(port).where(port.c.instance_uuid.in_(gone)))
-        conn.execute(delete(instance_secret).where(instance_secret.c.instance_uuid.in_(gone)))
+        conn.execute(_DELETE_PORTS, {"uuids": listed(gone)})
+        conn.execute(_DELETE_SECRETS, {"uuids": listed(gone)})
+
+
+_OVER = select(instance.c.uuid).where(
+    among(instance.c.uuid, bindparam("uuids")),
+    instance.c.deleted_at.is_not(None),
+    ~exists().where(allocation.c.instance_uuid == instance.c.uuid),
+)
+_DELETE_PORTS = delete(port).where(among(port.c.instance_uuid, bindparam("uuids")))
+_DELETE_SECRETS = delete(instance_secret).where(among(instance_secret.c.instance_uuid, bindparam("uuids")))
 
 
 def fault_json(code: str, message: str, at: datetime) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 
 from drover.clock import from_iso, to_iso
+from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import operation, operation_log
 from drover.objects import codec
 from drover.objects.operation import ErrorInfo, Operation, OperationFilter, ServiceLog
@@ -97,8 +98,7 @@ def add(conn: Connection, operations: Sequence[Operation], *, owner_until: datet
         }
         for op in operations
     ]
-    if rows:
-        conn.execute(insert(operation), rows)
+    insert_rows(conn, operation, rows)
 
 
 def get(conn: Connection, operation_id: str) -> Operation | None:
@@ -108,39 +108,48 @@ def get(conn: Connection, operation_id: str) -> Operation | None:
 
 def find(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Operation]:
     """Operations by id. With *lock* their rows are held, in order of id, until the transaction ends."""
-    wanted = sorted(set(ids))
+    wanted = set(ids)
     if not wanted:
         return {}
-    query = select(operation).where(operation.c.id.in_(wanted)).order_by(operation.c.id)
-    if lock:
-        query = query.with_for_update()
-    return {row.id: to_value(row) for row in conn.execute(query)}
+    query = _FIND_LOCKED if lock else _FIND
+    return {row.id: to_value(row) for row in conn.execute(query, {"ids": listed(wanted)})}
+
+
+_FIND = select(operation).where(among(operation.c.id, bindparam("ids"))).order_by(operation.c.id)
+_FIND_LOCKED = _FIND.with_for_update()
 
 
 def unfinished_of_hosts(conn: Connection, hosts: Iterable[str]) -> list[Operation]:
     """What these hosts have to do: dispatched or running, oldest first."""
-    states = (OperationState.DISPATCHED.value, OperationState.RUNNING.value)
-    query = (
-        select(operation)
-        .where(operation.c.unfinished == 1, operation.c.host.in_(sorted(set(hosts))), operation.c.state.in_(states))
-        .order_by(operation.c.created_at, operation.c.id)
+    return [to_value(row) for row in conn.execute(_UNFINISHED_OF_HOSTS, {"hosts": listed(hosts)})]
+
+
+_UNFINISHED_OF_HOSTS = (
+    select(operation)
+    .where(
+        operation.c.unfinished == 1,
+        among(operation.c.host, bindparam("hosts")),
+        operation.c.state.in_((OperationState.DISPATCHED.value, OperationState.RUNNING.value)),
     )
-    return [to_value(row) for row in conn.execute(query)]
+    .order_by(operation.c.created_at, operation.c.id)
+)
 
 
 def unfinished_of_instances(conn: Connection, uuids: Iterable[str], *, lock: bool = False) -> dict[str, Operation]:
     """The unfinished operation of each instance that has one, by instance uuid."""
-    wanted = sorted(set(uuids))
+    wanted = set(uuids)
     if not wanted:
         return {}
-    query = (
-        select(operation)
-        .where(operation.c.unfinished == 1, operation.c.instance_uuid.in_(wanted))
-        .order_by(operation.c.id)
-    )
-    if lock:
-        query = query.with_for_update()
-    return {row.instance_uuid: to_value(row) for row in conn.execute(query)}
+    query = _UNFINISHED_OF_INSTANCES_LOCKED if lock else _UNFINISHED_OF_INSTANCES
+    return {row.instance_uuid: to_value(row) for row in conn.execute(query, {"uuids": listed(wanted)})}
+
+
+_UNFINISHED_OF_INSTANCES = (
+    select(operation)
+    .where(operation.c.unfinished == 1, among(operation.c.instance_uuid, bindparam("uuids")))
+    .order_by(operation.c.id)
+)
+_UNFINISHED_OF_INSTANCES_LOCKED = _UNFINISHED_OF_INSTANCES.with_for_update()
 
 
 def latest(conn: Connection, instance_uuid: str, action: Action | None = None) -> Operation | None:
@@ -166,46 +175,57 @@ def expired(conn: Connection, now: datetime, limit: int) -> list[Operation]:
 
 def own(conn: Connection, ids: Iterable[str], owner: str, until: datetime) -> None:
     """Take or renew the lease on unfinished operations."""
-    wanted = sorted(set(ids))
+    wanted = set(ids)
     if wanted:
-        conn.execute(
-            update(operation)
-            .where(operation.c.id.in_(wanted), operation.c.unfinished == 1)
-            .values(owner=owner, owner_until=to_iso(until))
-        )
+        conn.execute(_OWN, {"ids": listed(wanted), "by": owner, "until": to_iso(until)})
 
 
-def _are(pairs: Iterable[tuple[str, int]]) -> Any:
-    return tuple_(operation.c.id, operation.c.attempt).in_(sorted(set(pairs)))
+_OWN = (
+    update(operation)
+    .where(among(operation.c.id, bindparam("ids")), operation.c.unfinished == 1)
+    .values(owner=bindparam("by"), owner_until=bindparam("until"))
+)
+
+
+def _by_attempt(pairs: Iterable[tuple[str, int]]) -> dict[int, list[str]]:
+    """Ids by their attempt, which is mostly the same for all: then one statement does."""
+    found: dict[int, list[str]] = {}
+    for operation_id, attempt in pairs:
+        found.setdefault(attempt, []).append(operation_id)
+    return found
+
+
+_OF_ATTEMPT = and_(among(operation.c.id, bindparam("ids")), operation.c.attempt == bindparam("of_attempt"))
 
 
 def begin(conn: Connection, pairs: Iterable[tuple[str, int]], now: datetime, until: datetime) -> None:
     """(id, attempt) → running, once; the lease is renewed."""
-    wanted = sorted(set(pairs))
-    if wanted:
-        conn.execute(
-            update(operation)
-            .where(_are(wanted), operation.c.state == OperationState.DISPATCHED.value)
-            .values(state=OperationState.RUNNING.value, started_at=to_iso(now), owner_until=to_iso(until))
-        )
+    for attempt, ids in _by_attempt(pairs).items():
+        values = {"at": to_iso(now), "until": to_iso(until)}
+        conn.execute(_BEGIN, {"ids": listed(ids), "of_attempt": attempt, **values})
+
+
+_BEGIN = (
+    update(operation)
+    .where(_OF_ATTEMPT, operation.c.state == OperationState.DISPATCHED.value)
+    .values(state=OperationState.RUNNING.value, started_at=bindparam("at"), owner_until=bindparam("until"))
+)
 
 
 def finish(
     conn: Connection, pairs: Iterable[tuple[str, int]], state: OperationState, error: ErrorInfo | None, now: datetime
 ) -> None:
     """Unfinished (id, attempt) → a final state, all with the same error."""
-    wanted = sorted(set(pairs))
-    if wanted:
-        conn.execute(
-            update(operation)
-            .where(_are(wanted), operation.c.unfinished == 1)
-            .values(
-                state=state.value,
-                unfinished=None,
-                finished_at=to_iso(now),
-                error=codec.to_json(error) if error else "",
-            )
-        )
+    for attempt, ids in _by_attempt(pairs).items():
+        values = {"to": state.value, "at": to_iso(now), "because": codec.to_json(error) if error else ""}
+        conn.execute(_FINISH, {"ids": listed(ids), "of_attempt": attempt, **values})
+
+
+_FINISH = (
+    update(operation)
+    .where(_OF_ATTEMPT, operation.c.unfinished == 1)
+    .values(state=bindparam("to"), unfinished=None, finished_at=bindparam("at"), error=bindparam("because"))
+)
 
 
 def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until: datetime) -> None:
@@ -229,14 +249,11 @@ def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until:
 
 def add_logs(conn: Connection, documents: Sequence[tuple[str, ServiceLog]]) -> None:
     """Keep what a service logged of an attempt; a repeat replaces nothing (the first is the truth)."""
-    from drover.db.engine import insert_ignore
-
     rows = [
         {"operation_id": op, "attempt": log.attempt, "service": log.service, "document": codec.to_json(log)}
         for op, log in documents
     ]
-    if rows:
-        conn.execute(insert_ignore(conn, operation_log), rows)
+    insert_rows(conn, operation_log, rows, ignore=True)
 
 
 def logs(conn: Connection, operation_id: str) -> tuple[ServiceLog, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy import Connection, Row, Text, bindparam, cast, select, update
 
+from drover.db.bulk import among, listed
 from drover.db.schema import allocation
 from drover.objects.host import Resources
 from drover.objects.placement import Placement
@@ -28,54 +29,66 @@ def _value(row: Row[Any]) -> Placement:
 
 def find_of_instances(conn: Connection, uuids: Iterable[str], *, lock: bool = False) -> dict[str, list[Placement]]:
     """All placements by instance uuid, lowest epoch first; instances without any are absent."""
-    wanted = sorted(set(uuids))
+    wanted = set(uuids)
     if not wanted:
         return {}
-    query = (
-        select(allocation)
-        .where(allocation.c.instance_uuid.in_(wanted))
-        .order_by(allocation.c.instance_uuid, allocation.c.epoch, allocation.c.host)
-    )
-    if lock:
-        query = query.with_for_update()
+    query = _OF_INSTANCES_LOCKED if lock else _OF_INSTANCES
     found: dict[str, list[Placement]] = {}
-    for row in conn.execute(query):
+    for row in conn.execute(query, {"uuids": listed(wanted)}):
         found.setdefault(row.instance_uuid, []).append(_value(row))
     return found
 
 
+_OF_INSTANCES = (
+    select(allocation)
+    .where(among(allocation.c.instance_uuid, bindparam("uuids")))
+    .order_by(allocation.c.instance_uuid, allocation.c.epoch, allocation.c.host)
+)
+_OF_INSTANCES_LOCKED = _OF_INSTANCES.with_for_update()
+
+
 def leaving_of_hosts(conn: Connection, hosts: Iterable[str]) -> list[Placement]:
     """What these hosts must clean up."""
-    query = (
-        select(allocation)
-        .where(allocation.c.host.in_(sorted(set(hosts))), allocation.c.state == PlacementState.LEAVING.value)
-        .order_by(allocation.c.instance_uuid, allocation.c.epoch)
-    )
-    return [_value(row) for row in conn.execute(query)]
+    return [_value(row) for row in conn.execute(_LEAVING_OF_HOSTS, {"hosts": listed(hosts)})]
+
+
+_OF_HOSTS = (
+    select(allocation)
+    .where(among(allocation.c.host, bindparam("hosts")))
+    .order_by(allocation.c.instance_uuid, allocation.c.epoch)
+)
+_LEAVING_OF_HOSTS = _OF_HOSTS.where(allocation.c.state == PlacementState.LEAVING.value)
 
 
 def of_hosts(conn: Connection, hosts: Iterable[str]) -> list[Placement]:
     """Everything these hosts hold or may hold."""
-    query = (
-        select(allocation)
-        .where(allocation.c.host.in_(sorted(set(hosts))))
-        .order_by(allocation.c.instance_uuid, allocation.c.epoch)
-    )
-    return [_value(row) for row in conn.execute(query)]
+    return [_value(row) for row in conn.execute(_OF_HOSTS, {"hosts": listed(hosts)})]
 
 
 def move(
     conn: Connection, keys: Iterable[tuple[str, str, int]], to: PlacementState, *, of: Iterable[PlacementState]
 ) -> set[tuple[str, str, int]]:
     """Placements (instance, host, epoch) in one of the states *of* → *to*; answers those that are in *to* now by this call."""
-    wanted = sorted(set(keys))
+    wanted = set(keys)
     if not wanted:
         return set()
-    a = allocation.c
-    rows = conn.execute(
-        update(allocation)
-        .where(tuple_(a.instance_uuid, a.host, a.epoch).in_(wanted), a.state.in_(sorted(s.value for s in of)))
-        .values(state=to.value)
-        .returning(a.instance_uuid, a.host, a.epoch)
+    values = {
+        "uuids": listed(uuid for uuid, _, _ in wanted),
+        "keys": listed(f"{uuid} {epoch} {host}" for uuid, host, epoch in wanted),
+        "of_states": listed(of),
+        "to": to.value,
+    }
+    return {(row.instance_uuid, row.host, row.epoch) for row in conn.execute(_MOVE, values)}
+
+
+_A = allocation.c
+_MOVE = (
+    update(allocation)
+    .where(
+        among(_A.instance_uuid, bindparam("uuids")),  # so that an index finds them
+        among(_A.instance_uuid + " " + cast(_A.epoch, Text) + " " + _A.host, bindparam("keys")),
+        among(_A.state, bindparam("of_states")),
     )
-    return {(row.instance_uuid, row.host, row.epoch) for row in rows}
+    .values(state=bindparam("to"))
+    .returning(_A.instance_uuid, _A.host, _A.epoch)
+)

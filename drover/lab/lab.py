@@ -53,7 +53,7 @@ class Lab:
     """
 
     def __init__(self, directory: Path, runtime: Runtime) -> None:
-        self.layout = Layout(directory.absolute())
+        self.layout = Layout(directory.resolve())
         self._runtime = runtime
         self._parts = Parts(self.layout, runtime)
 

@@ -114,6 +114,8 @@ def validate(spec: LabSpec, directory: Path) -> None:
     """:raises errors.BadInput: no such lab is possible here."""
     if not 1 <= spec.hosts <= MAX_HOSTS:
         raise errors.BadInput(reason=f"a lab has 1 to {MAX_HOSTS} hosts, not {spec.hosts}")
+    if ":" in str(directory):
+        raise errors.BadInput(reason=f"directory {directory}: no colons, they end names in the marks of processes")
     longest = Layout(directory).socket(f"host{spec.hosts}")
     if len(os.fsencode(longest)) > MAX_SOCKET_PATH:
         raise errors.BadInput(

@@ -3,3 +3,22 @@
 They travel as JSON by :mod:`drover.objects.codec`: unknown fields are ignored, missing ones take their
 defaults, so that two releases can talk.
 """
+
+from dataclasses import is_dataclass
+
+from drover.objects import (
+    address,
+    catalog,
+    codec,
+    deployment,
+    guest,
+    host,
+    instance,
+    name,
+    operation,
+    placement,
+    sync,
+)
+
+for _module in (address, catalog, deployment, guest, host, instance, name, operation, placement, sync):
+    codec.prepare(*(kind for kind in vars(_module).values() if isinstance(kind, type) and is_dataclass(kind)))

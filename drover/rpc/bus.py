@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from drover.objects import codec
+
 __all__ = ["MAX_MESSAGE_BYTES", "Address", "Bus", "Dispatcher", "Message", "Server"]
 
 #: Larger messages are refused at both ends; RabbitMQ itself would take 128 MiB and the server's memory with it.
@@ -30,6 +32,9 @@ class Message:
     args: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
     version: str = "1.0"
+
+
+codec.prepare(Message)
 
 
 class Dispatcher(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from drover.objects import codec
+
 __all__ = ["RequestContext"]
 
 
@@ -14,3 +16,6 @@ class RequestContext:
     request_id: str
     project_id: str = "default"
     user_id: str = "admin"
+
+
+codec.prepare(RequestContext)

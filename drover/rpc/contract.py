@@ -54,6 +54,8 @@ class Contract(Generic[P]):
         self.version = version
         self.protocol = protocol
         self.methods = {method.name: method for method in _methods(protocol)}
+        for method in self.methods.values():
+            codec.prepare(method.returns, *(annotation for _, annotation, _ in method.arguments))
 
 
 def _methods(protocol: type) -> typing.Iterator[_Method]:

@@ -22,6 +22,7 @@ import kombu.exceptions  # noqa: E402
 import oslo_messaging  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from oslo_messaging import opts as messaging_options  # noqa: E402
+from oslo_messaging._drivers import amqpdriver  # noqa: E402
 from oslo_messaging._metrics import client as metrics  # noqa: E402
 from oslo_messaging._tracing import client as tracing  # noqa: E402
 from oslo_messaging.rpc import dispatcher as rpc_dispatcher  # noqa: E402
@@ -37,6 +38,10 @@ from drover.runtime import Event, Lock, Pool, Queue, Runtime  # noqa: E402
 __all__ = ["RabbitBus"]
 
 LOG = log.get(__name__)
+
+# After every message the library wakes up 13 times within 8 s (after 1, 2, 4 … ms) to send acknowledgements that
+# workers left behind. Those of RPC go out on receipt, so each wake-up is 0.2 ms of CPU for nothing.
+amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = 1.0
 
 #: What a broker that is away, refuses or breaks off looks like; oslo.messaging lets kombu's and amqp's errors through.
 _BROKER_ERRORS = (
@@ -76,7 +81,7 @@ class RabbitBus:
             self._transport = oslo_messaging.get_rpc_transport(
                 _configuration(settings), url=settings.transport_url, allowed_remote_exmods=["drover.errors"]
             )
-        except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as exc:
+        except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure, ValueError) as exc:
             raise errors.InvalidConfig(reason=f"[bus] transport_url: {exc}") from None
         self._client = oslo_messaging.get_rpc_client(
             self._transport, oslo_messaging.Target(exchange=settings.control_exchange, topic=_NOBODY.topic)
@@ -192,7 +197,7 @@ def _configuration(settings: BusSettings) -> cfg.ConfigOpts:
         "rabbit_retry_backoff": 0,
         "kombu_reconnect_delay": 0.0,
         # how long a reply waits for the queue of a caller that is gone, and that queue for its caller
-        "kombu_missing_consumer_retry_timeout": 5,
+        "kombu_missing_consumer_retry_timeout": 15,
         "rabbit_transient_queues_ttl": 300,
         "ssl": settings.ssl,
         "ssl_ca_file": settings.ssl_ca_file,

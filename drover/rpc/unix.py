@@ -34,6 +34,9 @@ class _Request:
     timeout_s: float | None  # None: a cast
 
 
+codec.prepare(_Request)
+
+
 class UnixBus:
     """The client's :class:`drover.rpc.bus.Bus`; it offers no servers."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from drover import errors
 from drover.runtime.runtime import Event, Runtime
 
 __all__ = ["Joiner"]
@@ -23,7 +24,7 @@ class _Item(Generic[In, Out]):
         self.request = request
         self.done = done
         self.result: Out | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
 
 class Joiner(Generic[In, Out]):
@@ -33,7 +34,8 @@ class Joiner(Generic[In, Out]):
     work the next batch gathers under a leader of its own, so a busy service joins more without waiting longer.
 
     :param handle: gets the requests in order of arrival and answers each with a result or an exception.
-        If it raises, every caller gets that exception.
+        If it raises, each request is handled alone, so that a poisonous one harms only itself; but what is
+        ``Unavailable`` for one is so for all, and goes to every caller.
     """
 
     def __init__(
@@ -85,9 +87,19 @@ class Joiner(Generic[In, Out]):
                     item.error = answer
                 else:
                     item.result = answer
-        except Exception as exc:  # noqa: BLE001  every caller must be woken, whatever went wrong
-            for item in batch:
-                item.error = exc
+        except Exception as exc:  # noqa: BLE001  goes to the callers
+            if len(batch) > 1 and not isinstance(exc, errors.Unavailable):
+                for item in batch:
+                    self._run([item])
+            else:
+                self._fail(batch, exc)
+        except BaseException as exc:  # every caller must be woken, and told that there is no answer
+            self._fail(batch, exc)
+            raise
         finally:
             for item in batch:
                 item.done.set()
+
+    def _fail(self, batch: list[_Item[In, Out]], exc: BaseException) -> None:
+        for item in batch:
+            item.error = exc

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,7 +26,7 @@ import sqlalchemy as sa
 
 from drover.conf.database import DatabaseSettings
 from drover.conf.scheduler import SchedulerSettings
-from drover.db import migration, schema
+from drover.db import claim, migration, schema
 from drover.db.engine import Database
 from drover.db.host_table import HostRow
 from drover.lab.postgres import PrivatePostgres
@@ -36,7 +37,7 @@ from scheduler.host_table import HostTable
 from scheduler.placer import Batch, Placer
 from scheduler.plugin import Chain, load_chain
 from scheduler.spec import PlacementSpec
-from tests.contract.store.claim_rows import add_builds, add_host, sums, used
+from tests.contract.store.claim_rows import NOW, add_builds, add_host, ask_for, sums, used
 
 BATCH = 256
 HOSTS = 100
@@ -48,7 +49,8 @@ def main() -> None:
     chain = load_chain(settings.filters, settings.weighers)
     figures: dict[str, object] = {"decisions": [decisions(hosts, chain) for hosts in (1000, 10000)]}
     with database(sys.argv[1] if len(sys.argv) > 1 else "") as (store, server):
-        figures["claims"] = [claims(store, server, chain, batch) for batch in (1, 20, 100)]
+        figures["rounds"] = [rounds(store, server, chain, batch) for batch in (1, 20, 100)]
+        figures["claims"] = [claims(store, server, batch) for batch in (1, 20, 100)]
     print(json.dumps(figures, indent=2))
 
 
@@ -111,18 +113,46 @@ def rate(work: Callable[[], object], count: int) -> int:
     return round(count / best)
 
 
-def claims(store: Database, server: psutil.Process, chain: Chain, batch: int) -> dict[str, object]:
+def rounds(store: Database, server: psutil.Process, chain: Chain, batch: int) -> dict[str, object]:
     """Whole rounds: read, decide, claim, store decisions and steps."""
-    empty(store)
+    ids = prepare(store)
+    runtime = ThreadRuntime()
+    placer = Placer("bench", runtime.clock, store, Fleet(runtime.clock, 60.0), chain, Limits())
+    return measured(store, server, batch, [partial(placer.advance, Batch(chunk)) for chunk in chunks(ids, batch)])
+
+
+def claims(store: Database, server: psutil.Process, batch: int) -> dict[str, object]:
+    """Claims alone, over random hosts."""
+    ids = prepare(store)
+    chance = random.Random(1)
+
+    def claim_all(chunk: Sequence[str]) -> None:
+        with store.write() as conn:
+            claim.claim(conn, [ask_for(each, f"h{chance.randrange(HOSTS):03}") for each in chunk], NOW)
+
+    return measured(store, server, batch, [partial(claim_all, chunk) for chunk in chunks(ids, batch)])
+
+
+def prepare(store: Database) -> list[str]:
+    """Empty hosts with room for everything, and builds that wait."""
+    with store.write() as conn:
+        tables = ", ".join(f'"{name}"' for name in schema.metadata.tables)
+        conn.execute(sa.text(f"TRUNCATE {tables}"))
     for number in range(HOSTS):
         add_host(store, f"h{number:03}", places=PLACEMENTS)
     ids = [f"o{number:05}" for number in range(PLACEMENTS)]
     add_builds(store, ids)
-    runtime = ThreadRuntime()
-    placer = Placer("bench", runtime.clock, store, Fleet(runtime.clock, 60.0), chain, Limits())
+    with store.write() as conn:
+        conn.execute(sa.text("ANALYZE"))  # as autovacuum does in time
+    return ids
+
+
+def measured(
+    store: Database, server: psutil.Process, batch: int, work: Sequence[Callable[[], object]]
+) -> dict[str, object]:
     began, own, its = time.perf_counter(), time.process_time(), cpu_s(server)
-    for chunk in chunks(ids, batch):
-        placer.advance(Batch(chunk))
+    for each in work:
+        each()
     elapsed, own, its = time.perf_counter() - began, time.process_time() - own, cpu_s(server) - its
     assert used(store) == sums(store)
     assert sum(amount.vcpus for amount in used(store).values()) == PLACEMENTS
@@ -152,12 +182,6 @@ def cpu_s(server: psutil.Process) -> float:
         if process == server:
             total += times.children_user + times.children_system
     return total
-
-
-def empty(store: Database) -> None:
-    with store.write() as conn:
-        tables = ", ".join(f'"{name}"' for name in schema.metadata.tables)
-        conn.execute(sa.text(f"TRUNCATE {tables}"))
 
 
 @contextmanager

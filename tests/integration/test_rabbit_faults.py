@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import tempfile
@@ -10,13 +11,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import kombu
 import pytest
 
 from drover import errors
 from drover.conf.bus import BusSettings
 from drover.lab.rabbitmq import PrivateRabbit
-from drover.rpc.bus import MAX_MESSAGE_BYTES, Address
+from drover.rpc.bus import MAX_MESSAGE_BYTES, Address, Message
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import Endpoint, client
 from drover.rpc.transport import RabbitBus
@@ -26,6 +26,7 @@ from tests.contract.bus.probe import CONTRACT, Probe, ProbeAPI
 from tests.needs import require
 
 CTX = RequestContext(request_id="req-1")
+kombu: Any = importlib.import_module("kombu")  # half typed
 
 
 @pytest.fixture(scope="module")
@@ -106,15 +107,6 @@ def test_a_call_whose_broker_dies_under_it_ends_typed(
     assert ends.probe.begun() == []  # it ran once
 
 
-def test_a_first_call_without_a_broker_fails_soon(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
-    broker.kill9()
-    began = runtime.clock.monotonic()
-    with pytest.raises(errors.BusUnavailable) as caught:
-        ends.client().echo(CTX, {})
-    assert runtime.clock.monotonic() - began < 30
-    assert "refused" in str(caught.value)
-
-
 def test_a_server_waits_for_the_broker(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
     broker.kill9()
     starting = runtime.spawn("serve", ends.serve)
@@ -124,42 +116,20 @@ def test_a_server_waits_for_the_broker(runtime: ThreadRuntime, broker: PrivateRa
     assert _until_answered(runtime, ends) == {}
 
 
-def test_closing_ends_a_wait_for_the_broker(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
-    broker.kill9()
-    refused = runtime.queue()
-
-    def serve() -> None:
-        try:
-            ends.serve()
-        except errors.BusUnavailable as exc:
-            refused.put(exc)
-
-    starting = runtime.spawn("serve", serve)
-    assert not starting.join(0.5)
-    ends.serving.close()
-    assert starting.join(60)
-    assert len(refused) == 1
-
-
 def test_stopping_does_not_wait_for_the_broker(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
     ends.serve()
     assert ends.client().echo(CTX, {})["value"] == {}
     broker.kill9()
-    closing_both = runtime.spawn("close", lambda: (ends.serving.close(), ends.calling.close())[0])
-    assert closing_both.join(30)
+    assert runtime.spawn("close", ends.serving.close).join(30)
+    assert runtime.spawn("close", ends.calling.close).join(30)
 
 
-def test_a_refused_login_is_named(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
+def test_a_refused_login_is_named(runtime: ThreadRuntime, broker: PrivateRabbit) -> None:
     url = f"rabbit://drover:wrong@127.0.0.1:{broker.port}/drover"
     with closing(RabbitBus(runtime, BusSettings(transport_url=url, send_retries=0), name="stranger")) as bus:
-        with pytest.raises(errors.BusUnavailable) as caught:
-            bus.cast(Address("probe", ends.name), _message())
-    assert "AccessRefused" in str(caught.value)
-
-
-def test_no_url_of_a_broker(runtime: ThreadRuntime) -> None:
-    with pytest.raises(errors.InvalidConfig):
-        RabbitBus(runtime, BusSettings(transport_url="rabbit://[::"), name="x")
+        message = Message(method="note", args={"tag": "x"})
+        with pytest.raises(errors.BusUnavailable, match="AccessRefused"):
+            bus.cast(Address("probe"), message)
 
 
 def _envelope(**body: Any) -> bytes:
@@ -201,7 +171,7 @@ def test_rubbish_in_the_queue_kills_nothing(broker: PrivateRabbit, ends: Ends, n
 
 def test_the_broker_refuses_what_no_sender_of_ours_would_send(broker: PrivateRabbit, ends: Ends) -> None:
     ends.serve()
-    with pytest.raises(Exception, match="too large|PRECONDITION_FAILED"):
+    with pytest.raises(Exception, match="PRECONDITION_FAILED"):
         _publish(broker, f"probe.{ends.name}", b"x" * (20 << 20), "application/json")
     assert ends.client().echo(CTX, {})["value"] == {}
 
@@ -259,12 +229,6 @@ def _until_answered(runtime: ThreadRuntime, ends: Ends) -> object:
             return ends.client(timeout_s=3.0).echo(CTX, {})["value"]
         except errors.Unavailable:
             assert runtime.clock.monotonic() < deadline
-
-
-def _message() -> Any:
-    from drover.rpc.bus import Message
-
-    return Message(method="note", args={"tag": "x"})
 
 
 def _amqp(broker: PrivateRabbit) -> str:

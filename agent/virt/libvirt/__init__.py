@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.virt.driver import Backend
+from drover import errors
 from drover.conf import Configuration
 from drover.runtime import Runtime
 
@@ -20,8 +21,12 @@ def create(runtime: Runtime, conf: Configuration, state_dir: str, host: str) -> 
     # Imported late: whoever only looks at the package, or uses another driver, needs no libvirt.
     from agent.image.cache import ImageCache
     from agent.image.fetcher import HttpFetcher
-    from agent.virt.libvirt.driver import LibvirtDriver
     from drover.conf.libvirt import LibvirtSettings
+
+    try:
+        from agent.virt.libvirt.driver import LibvirtDriver
+    except ImportError as exc:
+        raise errors.InvalidConfig(reason=f"virt driver libvirt: {exc}; install libvirt-python") from exc
 
     settings = conf.get(LibvirtSettings)
     driver = LibvirtDriver(runtime, settings, Path(state_dir))

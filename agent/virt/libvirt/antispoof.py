@@ -54,6 +54,9 @@ class Binding:
     ip: str
 
 
+codec.prepare(Binding)
+
+
 def bindings_of(ports: Sequence[GuestPort]) -> tuple[Binding, ...]:
     return tuple(Binding(tap=tap_name(port.mac), mac=port.mac, ip=port.ip) for port in ports)
 

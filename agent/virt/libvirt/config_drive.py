@@ -75,8 +75,9 @@ def iso(spec: GuestSpec) -> bytes:
 
 
 def _yaml(value: Any) -> bytes:
-    # width: a folded line would be right YAML, but small guests read keys line by line
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1 << 20).encode()
+    # A folded line would be right YAML, but small guests read keys line by line. Beyond ASCII all is escaped:
+    # PyYAML writes some line separators (U+0085) so that they do not read back.
+    return yaml.safe_dump(value, sort_keys=False, width=1 << 20).encode()
 
 
 def _same_moment() -> DirectoryRecordDate:

@@ -90,7 +90,7 @@ class Connection:
         # an iteration of libvirt's event loop waits for something to happen: this happens
         timer = libvirt.virEventAddTimeout(10, lambda *_: None, None)
         for task in self._tasks:
-            task.join(5.0)
+            task.join(2.0)
         libvirt.virEventRemoveTimeout(timer)
 
     def _current(self, timeout_s: float) -> _Link:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
 from agent.virt.driver import CancelToken
-from agent.virt.libvirt.folder import Folder
+from agent.virt.libvirt.folder import Folder, partial_of, publish
 from agent.virt.libvirt.program import run
 from drover import errors
 from drover.objects.catalog import ImageFormat
@@ -58,15 +57,10 @@ def create_overlay(runtime: Runtime, spec: GuestSpec, image: Path, folder: Folde
         return
     size = overlay_size(virtual_size(image, spec.image.format), spec.disk_gib)
     folder.make()
-    partial = folder.disk.with_name("disk.qcow2.partial")
+    partial = partial_of(folder.disk)
     # fmt: off
     argv = ["qemu-img", "create", "-q", "-f", "qcow2",
             "-F", spec.image.format, "-b", str(image.absolute()), str(partial), str(size)]
     # fmt: on
     run(runtime, argv, timeout_s=_TIMEOUT_S, cancel=cancel)
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    partial.replace(folder.disk)
+    publish(partial, folder.disk)

@@ -17,13 +17,15 @@ from agent.virt.libvirt.network import Networks
 from agent.virt.libvirt.power import Power
 from agent.virt.libvirt.xml.domain import domain_xml
 from agent.virt.libvirt.xml.shape import Shape
-from drover import errors
+from drover import errors, log
 from drover.conf.libvirt import LibvirtSettings
 from drover.objects.guest import GuestSpec, GuestState
 from drover.objects.host import Inventory
 from drover.runtime import Runtime
 
 __all__ = ["LibvirtDriver"]
+
+LOG = log.get(__name__)
 
 
 class LibvirtDriver(Driver):
@@ -106,7 +108,7 @@ class LibvirtDriver(Driver):
         leftovers = self._folders.upto(instance_uuid, epoch)
         self._guests.erase(instance_uuid, epoch, timeout_s=self._settings.start_timeout_s)
         for folder in leftovers:
-            self._anti_spoof.forget(antispoof.read(folder.ports))
+            self._forget(folder)
             self._folders.remove(folder)
 
     def stats(self) -> Stats:
@@ -135,6 +137,13 @@ class LibvirtDriver(Driver):
 
     def _bindings(self, instance_uuid: str) -> tuple[Binding, ...]:
         return antispoof.read(self._own_folder(instance_uuid).ports)
+
+    def _forget(self, folder: Folder) -> None:
+        try:
+            self._anti_spoof.forget(antispoof.read(folder.ports))
+        except errors.DriverError as exc:
+            # What is left lets a tap that is gone send as itself: no reason to keep a placement for ever.
+            LOG.warning("packet filter not cleared", folder=folder.path, error=exc)
 
     def _shape(self, virt_type: str) -> Shape:
         settings = self._settings

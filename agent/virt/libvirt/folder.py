@@ -15,10 +15,12 @@ from pathlib import Path
 
 from drover import errors
 
-__all__ = ["Folder", "Folders", "failed", "write_whole"]
+__all__ = ["Folder", "Folders", "failed", "partial_of", "publish", "write_whole"]
 
 #: QEMU runs as a user of its own under most libvirts: it must pass through, not look around
 _MODE = 0o711
+#: libvirt gives the files that QEMU opens to QEMU's user while the guest runs
+_FILE_MODE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +105,46 @@ class Folders:
         return self.root / instance_uuid
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write so that a crash at any point leaves the old file, the new one, or none: never a part.
+def write_whole(path: Path, content: bytes) -> None:
+    """Write for root alone, so that a crash at any point leaves the old file, the new one, or none: never a part.
 
     :raises errors.DriverError: the file system refuses (``DiskFull`` when it is full).
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_of(path)
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as exc:
         raise failed(exc, path.name, path.parent) from exc
+    publish(partial, path)
+
+
+def partial_of(path: Path) -> Path:
+    """Where *path* is written before it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Bring *partial* to the platter and give it its name.
+
+    :raises errors.DriverError: the file system refuses.
+    """
+    try:
+        partial.chmod(_FILE_MODE)
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except OSError as exc:
+        raise failed(exc, path.name, path.parent) from exc
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def failed(exc: OSError, what: str, path: Path) -> errors.DriverError:

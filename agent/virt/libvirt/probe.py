@@ -39,6 +39,9 @@ class Proof:
     key: str
 
 
+codec.prepare(Proof)
+
+
 def boot_sector() -> bytes:
     """512 bytes: real mode, a flat 32-bit segment, a counted loop, ``out 0xf4``."""
     gdt = bytes(8) + bytes.fromhex("ffff 0000 00 9a cf 00")  # null; code 0-4 GiB

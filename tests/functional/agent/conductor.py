@@ -138,6 +138,31 @@ class Conductor:
         with self._changed:
             assert self._changed.wait_for(condition, PATIENCE_S), f"waited {PATIENCE_S} s for {what}"
 
+    def begun(self, order: Order, *, permit: bool = False, since: int = 0) -> None:
+        """Wait until the agent tells that it began *order*, or (*permit*) asks leave to start its guest.
+
+        :param since: index of the first request that counts.
+        """
+
+        def told() -> bool:
+            begun = [b for request in self.requests[since:] for b in request.begun]
+            return any(b.operation_id == order.operation_id and (b.permit or not permit) for b in begun)
+
+        self.wait_for(told, f"the beginning of {order.operation_id}")
+
+    def held(self, order: Order, *, since: int) -> None:
+        """Wait until the agent says that it has *order*, in a request from index *since* on."""
+
+        def told() -> bool:
+            held = [h for request in self.requests[since:] for h in request.held]
+            return any(h.operation_id == order.operation_id for h in held)
+
+        self.wait_for(told, f"{order.operation_id} to be held")
+
+    def holds_nothing(self) -> None:
+        """Wait until the agent has no order left."""
+        self.wait_for(lambda: not self.requests[-1].held, "the orders to be forgotten")
+
     def result_of(self, order: Order) -> Result:
         """Wait for the end of *order*."""
         key = (order.operation_id, order.attempt)

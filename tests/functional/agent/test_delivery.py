@@ -63,15 +63,12 @@ def test_stale_verbs_have_no_effect_after_a_restart(world: World, host: Host) ->
     world.conductor.syncs(2)
     host.bury()
     host.boot()
-    before = host.guest(spec.uuid)
-    host.cast(
-        build,
-        make_order(Action.STOP, spec),
-        make_order(Action.REBOOT, spec),
-        make_order(Action.DELETE, spec),
-    )
-    world.conductor.syncs(4)
-    assert not world.conductor.requests[-1].held
+    before, since = host.guest(spec.uuid), len(world.conductor.requests)
+    verbs = [make_order(action, spec) for action in (Action.STOP, Action.REBOOT, Action.DELETE)]
+    host.cast(build, *verbs)
+    for order in verbs:
+        world.conductor.held(order, since=since)
+    world.conductor.holds_nothing()
     assert host.guest(spec.uuid) == before
 
 
@@ -84,11 +81,10 @@ def test_stale_build_of_a_stopped_guest_leaves_it_alone(world: World, host: Host
     world.conductor.syncs(2)
     host.bury()
     host.boot()
-    before = host.guest(spec.uuid)
+    before, since = host.guest(spec.uuid), len(world.conductor.requests)
     host.cast(build)
-    world.conductor.wait_for(lambda: any(b.permit for b in world.conductor.requests[-1].begun))
-    world.conductor.syncs(3)
-    assert not world.conductor.requests[-1].held
+    world.conductor.begun(build, permit=True, since=since)
+    world.conductor.holds_nothing()
     assert host.guest(spec.uuid) == before
 
 
@@ -110,7 +106,7 @@ def test_lower_attempt_is_ignored(world: World, host: Host) -> None:
     spec = make_spec(epoch=2)
     second = world.conductor.order(make_order(Action.BUILD, spec, attempt=2))
     host.cast(second)
-    world.conductor.wait_for(lambda: any(b.permit for b in world.conductor.requests[-1].begun))
+    world.conductor.begun(second, permit=True)
     host.cast(make_order(Action.BUILD, replace(spec, epoch=1), attempt=1))
     world.conductor.syncs(3)
     assert [(h.operation_id, h.attempt) for h in world.conductor.requests[-1].held] == [(second.operation_id, 2)]
@@ -133,10 +129,10 @@ def test_drop_in_the_middle_of_a_build(world: World, host: Host) -> None:
     host.boot()
     spec = make_spec()
     order = world.conductor.order(make_order(Action.BUILD, spec))
-    world.conductor.wait_for(lambda: any(b.permit for b in world.conductor.requests[-1].begun))
+    world.conductor.begun(order, permit=True)
     assert host.guest(spec.uuid) is not None
     world.conductor.take_away(order.operation_id)
-    world.conductor.wait_for(lambda: not world.conductor.requests[-1].held, "the order to be forgotten")
+    world.conductor.holds_nothing()
     assert host.store.list() == []
     assert not world.conductor.times_told
 
@@ -145,9 +141,9 @@ def test_drop_while_the_image_is_fetched(world: World, host: Host) -> None:
     host.fake = replace(host.fake, image_latency_s=3600.0)
     host.boot()
     order = world.conductor.order(make_order(Action.BUILD, make_spec()))
-    world.conductor.wait_for(lambda: bool(world.conductor.requests[-1].begun))
+    world.conductor.begun(order)
     world.conductor.take_away(order.operation_id)
-    world.conductor.wait_for(lambda: not world.conductor.requests[-1].held, "the order to be forgotten")
+    world.conductor.holds_nothing()
     assert host.store.list() == []
 
 

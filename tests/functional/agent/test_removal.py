@@ -16,7 +16,7 @@ def test_delete_cancels_a_running_build(world: World, host: Host) -> None:
     host.boot()
     conductor, spec = world.conductor, make_spec()
     build = conductor.order(make_order(Action.BUILD, spec))
-    conductor.wait_for(lambda: bool(conductor.requests[-1].begun))
+    conductor.begun(build)
     conductor.take_away(build.operation_id)
     result = conductor.result_of(conductor.order(make_order(Action.DELETE, spec)))
     assert succeeded(result)
@@ -28,8 +28,7 @@ def test_leaving_cancels_a_running_build_and_is_answered(world: World, host: Hos
     host.fake = replace(host.fake, image_latency_s=3600.0)
     host.boot()
     conductor, spec = world.conductor, make_spec()
-    conductor.order(make_order(Action.BUILD, spec))
-    conductor.wait_for(lambda: bool(conductor.requests[-1].begun))
+    conductor.begun(conductor.order(make_order(Action.BUILD, spec)))
     conductor.hands_out = False
     conductor.leaving.add((spec.uuid, 1))
     conductor.wait_for(lambda: (spec.uuid, 1) in conductor.gone)
@@ -93,3 +92,16 @@ def test_failed_delete_is_done_again_when_ordered_again(world: World, host: Host
     conductor.order(order)  # as the conductor does: it stays unfinished, and goes out again
     assert succeeded(conductor.result_of(order))
     assert host.store.list() == []
+
+
+def test_build_does_not_touch_a_running_guest_of_another_epoch(world: World, host: Host) -> None:
+    host.boot()
+    conductor = world.conductor
+    old, new = make_spec(epoch=1), make_spec(epoch=2)
+    assert succeeded(conductor.result_of(conductor.order(make_order(Action.BUILD, old))))
+    before = host.guest(old.uuid)
+    result = conductor.result_of(conductor.order(make_order(Action.BUILD, new, operation_id="again")))
+    assert result.error is not None
+    assert result.error.code == "GuestConflict"
+    assert not result.clean
+    assert host.guest(old.uuid) == before

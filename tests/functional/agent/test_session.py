@@ -12,20 +12,22 @@ import pytest
 from agent.state_dir import MemoryStateDir
 from agent.virt.fake_store import GuestRecord
 from drover import errors
+from drover.objects.sync import SyncRequest
 from drover.states import Action, PowerState
 from tests.contract.virt.spec import make_order, make_spec
-from tests.functional.agent.world import CTX, PATIENCE_S, Host, World, succeeded
+from tests.functional.agent.world import PATIENCE_S, Host, World, succeeded
 
 
 def test_stale_session_ends_the_agent(world: World, host: Host) -> None:
-    host.boot()
+    agent = host.boot()
     world.conductor.syncs(1)
     world.conductor.session += 1
     assert host.ended.wait(PATIENCE_S)
     assert isinstance(host.fatal[0], errors.StaleSession)
-    host.cast(make_order(Action.BUILD, make_spec()))
-    host.api.ping(CTX)
-    assert host.store.list() == []
+    running = agent._running
+    assert running is not None
+    running.manager.offer((make_order(Action.BUILD, make_spec()),))  # no more work is taken
+    assert not running.manager.compose(SyncRequest(host="h1", session=1, seq=99)).held
 
 
 def test_host_name_taken(world: World, host: Host) -> None:
@@ -115,14 +117,14 @@ def test_silent_hypervisor_says_nothing_of_its_guests(world: World, host: Host) 
     host.boot()
     conductor, spec = world.conductor, make_spec()
     assert succeeded(conductor.result_of(conductor.order(make_order(Action.BUILD, spec))))
-    conductor.wait_for(lambda: bool(conductor.requests[-1].observations))
+    conductor.wait_for(lambda: any(request.observations for request in conductor.requests))
     host.driver.down = True
     conductor.syncs(4)  # what was read before is told first
     before = len(conductor.requests)
     conductor.syncs(6)
     assert not any(request.observations or request.usage for request in conductor.requests[before:])
     host.driver.down = False
-    conductor.wait_for(lambda: bool(conductor.requests[-1].observations))
+    conductor.wait_for(lambda: any(request.observations for request in conductor.requests[before + 6 :]))
 
 
 def test_agent_waits_for_a_conductor() -> None:

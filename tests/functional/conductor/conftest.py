@@ -152,7 +152,6 @@ class Fleet:
     def close(self) -> None:
         self.conductor.stop()
         self.bus.close()
-        self.database.close()
 
 
 @pytest.fixture
@@ -170,3 +169,4 @@ def fleet(times: TimeSettings) -> Iterator[Fleet]:
     made.prepare()
     yield made
     made.close()
+    database.close()

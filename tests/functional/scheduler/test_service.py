@@ -100,7 +100,7 @@ class Stage:
     """A database, a bus with an ear at the conductor's place, and schedulers."""
 
     def __init__(self) -> None:
-        self.runtime = ThreadRuntime(seed=1)
+        self.runtime = ThreadRuntime()
         self.database = Flaky(self.runtime)
         with self.database.write() as conn:
             schema.metadata.create_all(conn)

@@ -14,8 +14,7 @@ from drover.conf.libvirt import LibvirtSettings
 from drover.objects.guest import GuestSpec, ImageSource
 from drover.runtime.threads import ThreadRuntime
 from tests.guest import write_image
-from tests.integration.virt.machine import Machine
-from tests.needs import require
+from tests.machine import Machine
 
 DEPLOYMENT = "b7f0a2a4-6a3c-4c52-8a43-3b8f0f5f7f11"
 
@@ -37,17 +36,6 @@ class NeverCancelled:
 
     def wait(self, timeout_s: float) -> bool:
         return self._never.wait(timeout_s)
-
-
-@pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
-    require("root", "netns", "libvirt", "qemu", "qemu-img")
-    host = Machine()
-    try:
-        host.up()
-        yield host
-    finally:
-        host.down()
 
 
 @pytest.fixture
@@ -85,10 +73,7 @@ def make_driver(runtime: ThreadRuntime, settings: LibvirtSettings, tmp_path: Pat
 def driver(machine: Machine, make_driver: MakeDriver) -> Iterator[LibvirtDriver]:
     """One driver; afterwards no domain is left on the host."""
     yield make_driver()
-    for name in machine.virsh("list", "--all", "--name").split():
-        if name in machine.virsh("list", "--name").split():
-            machine.virsh("destroy", name)
-        machine.virsh("undefine", name, "--managed-save")
+    machine.no_domains()
 
 
 @pytest.fixture
@@ -142,3 +127,13 @@ def build(driver: LibvirtDriver, make_spec: MakeSpec, image: Path, runtime: Thre
         return spec
 
     return make
+
+
+@pytest.fixture
+def no_networks(machine: Machine) -> Iterator[None]:
+    """Nothing is left of the networks that the test makes."""
+    yield
+    for name in machine.virsh("net-list", "--name").split():
+        machine.virsh("net-destroy", name)
+    for name in machine.virsh("net-list", "--all", "--name").split():
+        machine.virsh("net-undefine", name)

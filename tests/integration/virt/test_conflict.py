@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from drover.objects.guest import GuestClass, GuestSpec
 from drover.runtime.threads import ThreadRuntime
 from drover.states import PowerState
 from tests.integration.virt.conftest import MakeSpec, NeverCancelled
-from tests.integration.virt.machine import Machine
+from tests.machine import Machine
 
 Build = Callable[..., GuestSpec]
 
@@ -25,7 +25,7 @@ _FOREIGN = """
 
 
 @pytest.fixture
-def foreign(driver: LibvirtDriver, machine: Machine, tmp_path: Path) -> Iterator[Callable[[str, str], None]]:
+def foreign(driver: LibvirtDriver, machine: Machine, tmp_path: Path) -> Callable[[str, str], None]:
     """Starts domains that somebody else made."""
 
     def make(name: str, uuid: str) -> None:

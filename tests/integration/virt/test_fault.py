@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,8 @@ from drover import errors
 from drover.objects.guest import GuestSpec
 from drover.runtime.threads import ThreadRuntime
 from drover.states import PowerState
-from tests.integration.virt.conftest import MakeDriver, NeverCancelled
-from tests.integration.virt.machine import Machine, wait_until
+from tests.integration.virt.conftest import MakeDriver, NeverCancelled, tiny_spec
+from tests.machine import Machine, wait_until
 
 Build = Callable[..., GuestSpec]
 
@@ -134,3 +136,36 @@ def test_an_open_that_hangs_is_told_within_the_deadline(make_driver: MakeDriver,
         hasty.list_guests()
     whole.signal_libvirtd(signal.SIGCONT)
     wait_until(lambda: answers(hasty), "the connection")
+
+
+def test_builds_end_well_while_libvirtd_dies_again_and_again(
+    driver: LibvirtDriver, whole: Machine, runtime: ThreadRuntime, image: Path
+) -> None:
+    specs = [tiny_spec() for _ in range(4)]
+
+    def until_done(step: Callable[[], None]) -> None:
+        while True:
+            try:
+                return step()
+            except errors.DriverError:
+                runtime.sleep(0.05)
+
+    def build(spec: GuestSpec) -> None:
+        driver.create_disk(spec, str(image), NeverCancelled(runtime))
+        driver.create_config(spec)
+        until_done(partial(driver.define, spec, "operation"))
+        until_done(partial(driver.start, spec.uuid))
+
+    tasks = [runtime.spawn("build", partial(build, spec)) for spec in specs]
+    for _ in range(3):
+        runtime.sleep(0.3)  # somewhere in the middle of it
+        whole.kill_libvirtd()
+        whole.start_libvirtd()
+    assert all(task.join(120) for task in tasks)
+    wait_until(lambda: answers(driver), "the connection")
+    assert {g.uuid: g.power_state for g in driver.list_guests()} == {s.uuid: PowerState.RUNNING for s in specs}
+    for spec in specs:
+        qemus = whole.run(["pgrep", "-c", "-f", f"guest=drover-{spec.uuid},"])
+        assert qemus.strip() == "1"
+        driver.remove(spec.uuid, 1)
+    assert driver.list_guests() == []

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,64 +15,19 @@ import pytest
 from agent.virt.libvirt.antispoof import AntiSpoof, Binding
 from agent.virt.libvirt.driver import LibvirtDriver
 from drover import errors
-from drover.conf import load
-from drover.conf.libvirt import LibvirtSettings
 from drover.objects.address import mac_of
-from drover.objects.guest import GuestPort, GuestSpec
+from drover.objects.guest import GuestSpec
 from drover.runtime.threads import ThreadRuntime
 from tests.guest import write_image
-from tests.integration.virt.conftest import DEPLOYMENT, NeverCancelled, tiny_spec
-from tests.integration.virt.machine import Machine, wait_until
+from tests.integration.virt.conftest import NeverCancelled, tiny_spec
+from tests.integration.virt.inside import NETWORK, inner_driver, nat_port
+from tests.machine import Machine, wait_until
 from tests.needs import require
-
-NETWORK = "0f5a1d6e-94a3-4b7d-8f0e-0f3c0f5b8a10"
 
 
 @pytest.fixture(autouse=True)
 def _parts() -> None:
     require("nftables", "dnsmasq")
-
-
-@pytest.fixture
-def no_networks(machine: Machine) -> Iterator[None]:
-    """Nothing is left of the networks that the test makes."""
-    yield
-    for name in machine.virsh("net-list", "--name").split():
-        machine.virsh("net-destroy", name)
-    for name in machine.virsh("net-list", "--all", "--name").split():
-        machine.virsh("net-undefine", name)
-
-
-def nat_port(offset: int, **changes: object) -> GuestPort:
-    plain = GuestPort(
-        mac=mac_of(7, offset),
-        ip=f"10.99.0.{offset}",
-        prefix_len=24,
-        gateway="10.99.0.1",
-        dns=("9.9.9.9",),
-        mtu=1400,
-        network_id=NETWORK,
-        network_name="private",
-        kind="nat",
-        bridge="dvnat0",
-        cidr="10.99.0.0/24",
-        mac_index=7,
-        first="10.99.0.10",
-        last="10.99.0.20",
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def inner_driver(work: str) -> Iterator[LibvirtDriver]:
-    settings = replace(load().get(LibvirtSettings), virt_type="qemu", instances_dir=f"{work}/instances")
-    driver = LibvirtDriver(ThreadRuntime(), settings, Path(work))
-    driver.open()
-    driver.set_deployment(DEPLOYMENT)
-    try:
-        yield driver
-    finally:
-        driver.close()
 
 
 def elements(name: str) -> list[list[str]]:
@@ -182,7 +135,7 @@ def ipv4(source: str, payload: bytes, *, sport: int, dport: int) -> bytes:
     udp = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
     addresses = IPv4Address(source).packed + b"\xff" * 4
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + addresses
-    total = sum(struct.unpack("!10H", header))
+    total: int = sum(struct.unpack("!10H", header))
     checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF  # the bridge drops what has a wrong one
     return header[:10] + checksum.to_bytes(2, "big") + header[12:] + udp
 

@@ -110,6 +110,13 @@ class Machine:
     def virsh(self, *argv: str) -> str:
         return self.run(["virsh", *argv])
 
+    def no_domains(self) -> None:
+        """Destroy and undefine every domain of the host."""
+        for name in self.virsh("list", "--name").split():
+            self.virsh("destroy", name)
+        for name in self.virsh("list", "--all", "--name").split():
+            self.virsh("undefine", name, "--managed-save")
+
     def start_libvirtd(self) -> None:
         self._spawn("libvirtd")
         socket = self.root / "run/libvirt/libvirt-sock"

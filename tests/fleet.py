@@ -1,0 +1,189 @@
+"""A lab for tests that break it: a client that does not give up, and a look at its database by plain SQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+
+from drover import retry
+from drover.conf import load
+from drover.conf.bus import BusSettings
+from drover.conf.database import DatabaseSettings
+from drover.lab.lab import Lab
+from drover.lab.spec import Driver, LabSpec
+from drover.objects.instance import CreateReply, CreateRequest
+from drover.objects.operation import Operation
+from drover.rpc.bus import Bus
+from drover.rpc.conductor import CONTRACT, WAIT_CONTRACT, ConductorAPI, WaitAPI
+from drover.rpc.connect import connect
+from drover.rpc.context import RequestContext
+from drover.rpc.contract import client
+from drover.runtime.threads import ThreadRuntime
+from drover.states import Action
+from tests import guest
+from tests.needs import require
+
+__all__ = ["FLAVOR", "IMAGE", "NETWORK", "PATIENCE_S", "QUICK", "Fleet", "fleet"]
+
+T = TypeVar("T")
+
+FLAVOR, IMAGE, NETWORK = "tiny", "boot-sector", "lab"
+#: seconds that anything may take on a loaded machine before a test says that it is stuck
+PATIENCE_S = 150.0
+_LOOK_S = 0.01
+#: everything that Drover only does after a while it does soon
+QUICK: Mapping[str, Mapping[str, str]] = {
+    "times": {
+        "sync_interval_s": "1",
+        "owner_lease_s": "2",
+        "reap_interval_s": "0.5",
+        "rpc_timeout_s": "4",
+        "usage_interval_s": "2",
+    },
+}
+#: builds of fake guests take long enough to be killed in the middle
+_FAKE = {"fake": {"latency_min_s": "0.02", "latency_max_s": "0.1"}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A running lab, a client's way into it, and the tests' own way around it."""
+
+    lab: Lab
+    runtime: ThreadRuntime
+    bus: Bus
+    database_url: str
+
+    @property
+    def api(self) -> ConductorAPI:
+        return client(CONTRACT, self.bus, timeout_s=10.0)
+
+    @property
+    def waiting(self) -> WaitAPI:
+        return client(WAIT_CONTRACT, self.bus, timeout_s=10.0)
+
+    def context(self) -> RequestContext:
+        return RequestContext(request_id=f"req-{self.runtime.uuid()}")
+
+    # a client that does not give up
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Repeat *work* while a part of the lab is away; it must be a read, or carry an idempotency key."""
+        return retry.while_unavailable(self.runtime, work, patience_s=PATIENCE_S)
+
+    def create(self, count: int, *, name: str = "", key: str = "") -> CreateReply:
+        """*count* instances by one request."""
+        request = CreateRequest(
+            name=name or f"g{self.runtime.uuid()[:8]}",
+            flavor=FLAVOR,
+            image=IMAGE,
+            networks=(NETWORK,),
+            count=count,
+            idempotency_key=key or self.runtime.uuid(),
+        )
+        return self.patiently(lambda: self.api.instance_create(self.context(), request))
+
+    def act(self, instance: str, action: Action, **params: str) -> Operation:
+        key = self.runtime.uuid()
+        return self.patiently(lambda: self.api.instance_action(self.context(), instance, action, params, key))
+
+    def delete(self, instances: Sequence[str]) -> tuple[Operation, ...]:
+        """Delete all and wait for the ends."""
+        return self.wait([self.act(uuid, Action.DELETE).id for uuid in instances])
+
+    def wait(self, operations: Sequence[str]) -> tuple[Operation, ...]:
+        """Long polls until all have ended."""
+        deadline = self.runtime.clock.monotonic() + PATIENCE_S
+        while True:
+            reply = self.patiently(lambda: self.waiting.operation_wait(self.context(), tuple(operations)))
+            if reply.done:
+                return reply.operations
+            left = [op for op in reply.operations if op.finished_at is None]
+            assert self.runtime.clock.monotonic() < deadline, f"stuck: {left}"
+
+    def drover(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """The command line, as a user of this lab."""
+        command = [str(Path(sys.executable).with_name("drover")), *arguments]
+        environment = {**os.environ, "DROVER_CONFIG": str(self.lab.config_file), "NO_COLOR": "1", "COLUMNS": "200"}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
+        )
+
+    # around it
+
+    def rows(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+        """What PostgreSQL says, by a connection of its own.
+
+        :raises psycopg.OperationalError: it is down.
+        """
+        with psycopg.connect(self.database_url, connect_timeout=5) as conn:
+            return conn.execute(query, values).fetchall()
+
+    def until(self, look: Callable[[], T], what: str) -> T:
+        """Look until the answer is true; the answer."""
+        deadline = self.runtime.clock.monotonic() + PATIENCE_S
+        while not (found := look()):
+            assert self.runtime.clock.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
+            self.runtime.sleep(_LOOK_S)
+        return found
+
+    def until_row(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+        """Wait until *query* gives a row; looks many times a second by one connection."""
+        with psycopg.connect(self.database_url, autocommit=True) as conn:
+            return self.until(lambda: conn.execute(query, values).fetchall(), f"{query} {values}")
+
+
+@contextmanager
+def fleet(driver: Driver, *, settings: Mapping[str, Mapping[str, str]] = QUICK, **shape: int) -> Iterator[Fleet]:
+    """A lab with a flavor, an image and a network; gone without a trace after the block.
+
+    :param shape: ``hosts`` (3), ``conductors`` (1), ``schedulers`` (1).
+    """
+    require("rabbitmq", "postgresql")
+    if driver is Driver.LIBVIRT:
+        require("root", "netns", "libvirt", "qemu", "qemu-img", "dnsmasq", "nftables")
+    directory = Path(tempfile.mkdtemp(prefix="drv-"))  # short: UNIX sockets lie in it
+    directory.chmod(0o755)  # RabbitMQ and PostgreSQL run as users of their own
+    runtime = ThreadRuntime()
+    lab = Lab(directory, runtime)
+    chosen = {**(_FAKE if driver is Driver.FAKE else {}), **settings}
+    try:
+        lab.up(LabSpec(**{"hosts": 3, **shape}, driver=driver, settings=chosen))
+        bus = connect(runtime, load([str(lab.config_file)]).get(BusSettings), "test")
+        database = load([str(lab.layout.config("conductor"))]).get(DatabaseSettings)
+        try:
+            made = Fleet(
+                lab=lab,
+                runtime=runtime,
+                bus=bus,
+                database_url=database.connection.replace("postgresql+psycopg", "postgresql"),
+            )
+            _stock(made)
+            yield made
+        finally:
+            bus.close()
+    finally:
+        lab.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _stock(made: Fleet) -> None:
+    """The catalog, by the command line."""
+    image = guest.write_image(made.lab.layout.directory / "guest.raw")
+    for command in (
+        ("flavor", "create", FLAVOR, "--vcpus", "1", "--memory", "32"),
+        ("image", "create", IMAGE, "--file", str(image)),
+        ("network", "create", NETWORK, "--kind", "bridge", "--bridge", "br0", "--cidr", "10.88.0.0/24"),
+    ):
+        done = made.drover(*command)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,204 @@
+"""The runner over steps made for each test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agent.claims import Claims
+from agent.journal import Journal
+from agent.operations import STEPS
+from agent.operations.runner import Runner
+from agent.operations.step import Attempt, Step
+from agent.operations.token import Reason, Token
+from agent.points import NoPoints
+from agent.state_dir import MemoryStateDir
+from agent.virt.driver import Backend
+from agent.virt.fake import backend
+from agent.virt.fake_store import MemoryGuestStore
+from drover import errors
+from drover.conf.fake import FakeSettings
+from drover.objects.host import Resources
+from drover.objects.sync import Outcome
+from drover.states import Action
+from tests.contract.virt.spec import make_order, make_spec
+from tests.unit.agent.manual import manual_runtime
+
+
+class Allowed:
+    def permit(self) -> None:
+        """Granted."""
+
+    def lease(self) -> None:
+        """Valid."""
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.runtime, self.clock = manual_runtime()
+        self.journal = Journal(self.runtime, MemoryStateDir())
+        self.journal.open()
+        self.runner = Runner(self.runtime, self.journal, NoPoints())
+        self.backend: Backend = backend(self.runtime, FakeSettings(), MemoryGuestStore())
+        self.log: list[str] = []
+
+    def attempt(self, action: Action = Action.BUILD, *, resumed: bool = False) -> Attempt:
+        return Attempt(
+            order=make_order(action, make_spec()),
+            token=Token(self.runtime, self.clock.monotonic() + 60),
+            leave=Allowed(),
+            backend=self.backend,
+            claims=Claims(self.runtime, "h1", Resources(vcpus=9, memory_mib=9999, disk_gib=9)),
+            stop_timeout_s=60.0,
+            resumed=resumed,
+            made=True,
+        )
+
+    def step(self, name: str, *, fails: Exception | None = None, undo_fails: bool = False) -> Step:
+        def run(attempt: Attempt) -> None:
+            self.clock.pass_by(1.5)
+            self.log.append(name)
+            if fails is not None:
+                raise fails
+
+        def undo(attempt: Attempt) -> None:
+            self.log.append(f"undo {name}")
+            attempt.removed = True
+            if undo_fails:
+                raise errors.DriverError(operation="undo", detail="no")
+
+        return Step(name, run, undo)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_all_steps_with_their_times(bench: Bench) -> None:
+    result = bench.runner.run(bench.attempt(), (bench.step("a"), bench.step("b")))
+    assert result is not None
+    assert result.outcome is Outcome.SUCCEEDED
+    assert [(s.name, s.at_s, s.duration_s, s.outcome) for s in result.steps] == [
+        ("a", 0.0, 1.5, "done"),
+        ("b", 1.5, 1.5, "done"),
+    ]
+    assert bench.log == ["a", "b"]
+    assert bench.journal.results() == [result]
+
+
+def test_failure_undoes_in_reverse_also_the_step_that_failed(bench: Bench) -> None:
+    failing = bench.step("b", fails=errors.DiskFull(what="disk", path="/x"))
+    result = bench.runner.run(bench.attempt(), (bench.step("a"), failing, bench.step("c")))
+    assert result is not None
+    assert bench.log == ["a", "b", "undo b", "undo a"]
+    assert (result.outcome, result.clean) == (Outcome.FAILED, True)
+    assert result.error is not None
+    assert (result.error.code, result.error.retryable) == ("DiskFull", True)
+    assert [(s.name, s.outcome) for s in result.steps] == [("a", "done"), ("b", "failed"), ("undo", "undone")]
+
+
+def test_failed_undo_goes_on_and_is_not_clean(bench: Bench) -> None:
+    failing = bench.step("b", fails=errors.DiskFull(what="disk", path="/x"), undo_fails=True)
+    result = bench.runner.run(bench.attempt(), (bench.step("a"), failing))
+    assert result is not None
+    assert bench.log[-1] == "undo a"
+    assert not result.clean
+
+
+def test_defect_is_a_failure_with_undo(bench: Bench) -> None:
+    result = bench.runner.run(bench.attempt(), (bench.step("a", fails=ZeroDivisionError("oops")),))
+    assert result is not None
+    assert result.error is not None
+    assert result.error.code == "Internal"
+    assert "ZeroDivisionError: oops" in result.error.message
+    assert bench.log == ["a", "undo a"]
+
+
+def test_budget(bench: Bench) -> None:
+    def slow(attempt: Attempt) -> None:
+        bench.clock.pass_by(61)
+
+    result = bench.runner.run(bench.attempt(), (Step("slow", slow), bench.step("never")))
+    assert result is not None
+    assert result.error is not None
+    assert result.error.code == "BudgetExceeded"
+    assert bench.log == []
+
+
+@pytest.mark.parametrize("reason", [Reason.DROPPED, Reason.SUPERSEDED])
+@pytest.mark.parametrize("permitted", [False, True])
+def test_taken_away(bench: Bench, reason: Reason, permitted: bool) -> None:
+    attempt = bench.attempt()
+
+    def taken(attempt: Attempt) -> None:
+        attempt.permitted = permitted
+        attempt.token.set(reason)
+
+    result = bench.runner.run(attempt, (bench.step("a"), Step("b", taken), bench.step("c")))
+    assert result is None
+    assert bench.log == (["a"] if permitted else ["a", "undo a"])
+    assert bench.journal.results() == []
+
+
+def test_shutdown_leaves_everything_as_it_is(bench: Bench) -> None:
+    attempt = bench.attempt()
+    result = bench.runner.run(
+        attempt, (bench.step("a"), Step("b", lambda a: a.token.set(Reason.SHUTDOWN)), bench.step("c"))
+    )
+    assert result is None
+    assert bench.log == ["a"]
+    key = (attempt.order.operation_id, 1)
+    assert bench.journal.was_begun(key)
+    assert bench.journal.marks(key) == {"a", "b"}
+
+
+def test_refused(bench: Bench) -> None:
+    def refused(attempt: Attempt) -> None:
+        attempt.token.set(Reason.REFUSED)
+        attempt.token.check()
+
+    result = bench.runner.run(bench.attempt(), (bench.step("a"), Step("permit", refused)))
+    assert result is not None
+    assert (result.outcome, result.clean) == (Outcome.CANCELLED, True)
+    assert bench.log == ["a", "undo a"]
+
+
+def test_settled_attempt_skips_the_rest(bench: Bench) -> None:
+    def settle(attempt: Attempt) -> None:
+        attempt.settled = True
+
+    result = bench.runner.run(bench.attempt(), (Step("claim", settle), bench.step("a")))
+    assert result is not None
+    assert [(s.name, s.outcome) for s in result.steps] == [("claim", "done"), ("a", "skipped")]
+    assert bench.log == []
+
+
+def test_death_undoes_nothing(bench: Bench) -> None:
+    class Death(BaseException):
+        pass
+
+    def die(attempt: Attempt) -> None:
+        raise Death
+
+    with pytest.raises(Death):
+        bench.runner.run(bench.attempt(), (bench.step("a"), Step("b", die)))
+    assert bench.log == ["a"]
+
+
+def test_cancelled_before_it_began(bench: Bench) -> None:
+    attempt = bench.attempt()
+    attempt.token.set(Reason.DROPPED)
+    assert bench.runner.run(attempt, (bench.step("a"),)) is None
+    assert "a" not in bench.log
+    assert not bench.journal.was_begun((attempt.order.operation_id, 1))
+
+
+def test_order_without_its_spec(bench: Bench) -> None:
+    attempt = bench.attempt()
+    attempt.order = replace(attempt.order, spec=None)
+    result = bench.runner.run(attempt, STEPS[Action.BUILD])
+    assert result is not None
+    assert result.error is not None
+    assert result.error.code == "BadRequest"
