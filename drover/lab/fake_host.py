@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from drover import errors
@@ -52,8 +53,7 @@ class FakeHosts:
         self._parts.end([host])
         place = self._layout.host(host)
         (place / "boot-id").unlink(missing_ok=True)
-        for guest in (place / "agent" / "fake").glob("*.json"):
-            _power_off(guest)
+        _power_off(place / "agent/fake/guests")
 
     def cut(self, host: str) -> None:
         self._signal_link(host, program.STOP)
@@ -89,8 +89,18 @@ def _link(host: str) -> str:
     return f"{host}.link"
 
 
-def _power_off(guest: Path) -> None:
-    """A fake guest is a JSON file that survives its agent; a power failure of its host it does not."""
-    record = json.loads(guest.read_text())
-    if record.get("power_state") in ("running", "paused"):
-        guest.write_text(json.dumps({**record, "power_state": "shutdown"}))
+def _power_off(guests: Path) -> None:
+    """Fake guests survive their agent; a power failure of their host they do not.
+
+    They are lines of JSON in a file that only grows; the last one of a guest counts.
+    """
+    if not guests.exists():
+        return
+    records: dict[str, dict[str, object]] = {}
+    for line in guests.read_text().splitlines():
+        with suppress(json.JSONDecodeError):  # torn by the death of its writer
+            change = json.loads(line)
+            records[change["record"]["uuid"] if change.get("record") else change["deleted"]] = change.get("record")
+    off = [{"record": {**record, "power_state": "shutdown"}} for record in records.values() if record]
+    with guests.open("a") as file:
+        file.writelines(f"\n{json.dumps(line)}\n" for line in off)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from drover.lab.layout import cache_directory
 
-__all__ = ["COMMANDS", "answers", "has_kept_findings", "keep_findings", "make_files", "uri"]
+__all__ = ["COMMANDS", "LOOK_S", "answers", "has_kept_findings", "keep_findings", "make_files", "uri"]
 
 #: in the foreground, so that each is one process, found by its mark
 COMMANDS = {
@@ -46,6 +46,9 @@ migration_address = "0.0.0.0"
 migration_host = "{address}"
 """
 
+#: seconds between two looks whether it answers; each is a run of virsh
+LOOK_S = 0.2
+
 #: what is the same for every host on this machine and costs seconds of CPU to find out: what QEMU can do, in
 #: libvirt's words, and whether KVM works, in the agent's. Both check for themselves whether it still holds.
 _FINDINGS = ("cache/qemu/capabilities", "agent/kvm.json")
@@ -71,6 +74,8 @@ def make_files(place: Path, *, host_uuid: str, address: str) -> None:
 
 def answers(socket: Path) -> bool:
     """Whether libvirtd takes a connection and knows its hypervisor."""
+    if not socket.exists():
+        return False
     done = subprocess.run(["virsh", "--quiet", "--connect", uri(socket), "version"], capture_output=True, check=False)
     return done.returncode == 0
 

@@ -151,8 +151,6 @@ class NamespaceHosts:
         for name, argv in libvirtd.COMMANDS.items():
             if f"{host}.{name}" not in running:
                 self._parts.start(f"{host}.{name}", self.command(host, argv), {"LC_ALL": "C.UTF-8"})
-        socket = self._layout.socket(host)
-        wait_until(
-            self._runtime, lambda: libvirtd.answers(socket), f"libvirtd of {host}", self._layout.log(f"{host}.libvirtd")
-        )
+        socket, log = self._layout.socket(host), self._layout.log(f"{host}.libvirtd")
+        wait_until(self._runtime, lambda: libvirtd.answers(socket), f"libvirtd of {host}", log, look_s=libvirtd.LOOK_S)
         libvirtd.keep_findings(self._layout.host(host))

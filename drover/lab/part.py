@@ -20,7 +20,7 @@ __all__ = ["PATIENCE_S", "Parts", "log_end", "tail", "together", "wait_until"]
 #: seconds that anything in a lab may take to get ready on a loaded machine
 PATIENCE_S = 120.0
 #: seconds between two looks at what has no event to wait for (another process's file or socket)
-LOOK_S = 0.02
+LOOK_S = 0.05
 _DAEMONS = ("libvirtd", "virtlogd")
 
 

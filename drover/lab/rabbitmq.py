@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from drover import errors, log
-from drover.lab import mark
-from drover.runtime import Runtime
+from drover.runtime import Runtime, program
 from drover.runtime.port import is_listening
 
 __all__ = ["PrivateRabbit", "definitions"]
@@ -33,7 +32,6 @@ _USER = "drover"
 _VHOST = "drover"
 #: As packaged, the soft limit of 1024 files holds about 830 connections.
 _OPEN_FILES = 65536
-_TERM, _KILL = 15, 9
 
 _CONFIG = """\
 listeners.tcp.1 = {address}:{port}
@@ -117,40 +115,38 @@ class PrivateRabbit:
         if not (_BIN / "rabbitmq-server").exists():
             raise errors.Unavailable(what="RabbitMQ", detail="package rabbitmq-server is not installed")
         self._prepare()
-        if not mark.find(self._mark, program="epmd"):
+        if not self._running("epmd"):
             self._run(["epmd", "-address", self.address, "-port", str(self._epmd_port)])
-        if not self._node_pids():
+        if not self._node():
             if is_listening(self.address, self.port):
                 raise errors.Unavailable(what="RabbitMQ", detail=f"port {self.port} is taken by another process")
             self._run([str(_BIN / "rabbitmq-server")])
         self._wait_ready(timeout_s)
 
     def is_running(self) -> bool:
-        return bool(self._node_pids())
+        return bool(self._node())
 
     def pid(self) -> int | None:
         """The node's Erlang machine, or None when it does not run."""
-        return next(iter(mark.find(self._mark, program="beam.smp")), None)
+        return next((one.pid for one in self._running("beam.smp")), None)
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Ask it to end, and end it when it does not; no process is left."""
-        machines = mark.find(self._mark, program="beam.smp")
-        mark.signal_all(machines, _TERM)
-        if not mark.wait_gone(self._runtime, machines, timeout_s):
-            LOG.warning("broker does not stop, killing it", directory=self.directory)
-        self._kill(mark.find(self._mark))
+        program.end(self._running("beam.smp"), grace_s=timeout_s)
+        program.end(self._running())
 
     def kill9(self) -> None:
         """As a crash of the broker; epmd lives on."""
-        self._kill(self._node_pids())
+        program.end(self._node())
 
-    def _node_pids(self) -> list[int]:
+    def _running(self, name: str = "") -> list[program.Program]:
+        """Processes of this broker, of one executable when *name* is given."""
+        found = program.find(self._mark)
+        return [one for one in found if one.mark == self._mark and name in ("", one.name)]
+
+    def _node(self) -> list[program.Program]:
         """The node and its helpers, or the start script it is about to come from."""
-        return sorted(set(mark.find(self._mark)) - set(mark.find(self._mark, program="epmd")))
-
-    def _kill(self, pids: list[int]) -> None:
-        mark.signal_all(pids, _KILL)
-        mark.wait_gone(self._runtime, pids, 10.0)
+        return [one for one in self._running() if one.name != "epmd"]
 
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -209,7 +205,7 @@ class PrivateRabbit:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),  # the Erlang cookie
-            mark.VARIABLE: self._mark,
+            program.VARIABLE: self._mark,
             "ERL_EPMD_ADDRESS": self.address,
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": "drover@localhost",
@@ -235,9 +231,9 @@ class PrivateRabbit:
         began = self._runtime.clock.monotonic()
         while not is_listening(self.address, self.port):
             waited_s = self._runtime.clock.monotonic() - began
-            if waited_s > timeout_s or (waited_s > 2.0 and not self._node_pids()):
+            if waited_s > timeout_s or (waited_s > 2.0 and not self._node()):
                 raise errors.Unavailable(
                     what="RabbitMQ", detail=f"not ready after {waited_s:.0f} s; see {self.directory}/log and output.log"
                 )
-            self._runtime.sleep(0.05)
+            self._runtime.sleep(0.2)
         LOG.info("broker ready", port=self.port, after_s=round(self._runtime.clock.monotonic() - began, 2))

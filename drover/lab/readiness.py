@@ -21,7 +21,7 @@ __all__ = ["Goal", "missing", "wait"]
 #: seconds that one question may take while its answerer is still starting
 _ASK_S = 2.0
 #: seconds between two questions
-_PAUSE_S = 0.1
+_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
