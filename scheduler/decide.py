@@ -28,7 +28,7 @@ class Limits:
     alternates: int = 3  # further hosts
     weighed: int = 5  # hosts whose weights are kept
     explained: int = 200  # hosts whose refusal is put in words when no host is left
-    explained_beside: int = 20  # the same when there is one: words cost more than placing
+    explained_beside: int = 10  # the same when there is one: words cost more than placing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,22 +142,24 @@ class _Weights:
         )
 
 
-def _best(weights: FloatArray, sieve: _Sieve, count: int) -> list[int]:
-    """The best *count* places that passed, best first; of equals the first by name."""
-    left = np.where(sieve.passed, weights, -np.inf)
-    count = min(count, sieve.left)
-    if count <= _FEW:
-        return [_take_best(left) for _ in range(count)]
-    last = np.partition(left, len(left) - count)[len(left) - count]
-    better = np.flatnonzero(left > last)
-    equal = np.flatnonzero(left == last)[: count - len(better)]
-    places = np.concatenate((better, equal))
-    best: list[int] = places[np.lexsort((places, -left[places]))].tolist()
-    return best
-
-
 #: up to so many, looking for the best again and again is cheaper than sorting
 _FEW = 8
+
+
+def _best(weights: FloatArray, sieve: _Sieve, count: int) -> list[int]:
+    """The best *count* places that passed, best first; of equals the first by name."""
+    places = np.flatnonzero(sieve.passed)
+    left = weights[places]
+    if count <= min(_FEW, len(places)):
+        return [int(places[_take_best(left)]) for _ in range(count)]
+    if count < len(places):
+        last = np.partition(left, len(left) - count)[len(left) - count]
+        better = np.flatnonzero(left > last)
+        equal = np.flatnonzero(left == last)[: count - len(better)]
+        kept = np.concatenate((better, equal))
+        places, left = places[kept], left[kept]
+    best: list[int] = places[np.lexsort((places, -left))].tolist()
+    return best
 
 
 def _take_best(weights: FloatArray) -> int:

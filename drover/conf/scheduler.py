@@ -22,7 +22,7 @@ class SchedulerSettings:
     )
     explained_hosts: int = setting(
         200,
-        "Hosts whose refusal a decision spells out when no host is left (20 at most when there is one).",
+        "Hosts whose refusal a decision spells out when no host is left (10 at most when there is one).",
         minimum=0,
         maximum=10000,
     )

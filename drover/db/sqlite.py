@@ -63,7 +63,9 @@ def _in_memory(url: sa.URL, runtime: Runtime) -> Backend:
 
     (Flipping ``query_only`` on a single connection would throw away its prepared statements each time.)
     """
-    place = f"file:{runtime.uuid()}?mode=memory&cache=shared"
+    gate = runtime.lock()
+    # No runtime's uuid: two that were seeded alike would share one database.
+    place = f"file:drover-{id(gate)}?mode=memory&cache=shared"
     keeper, onlooker = (sqlite3.connect(place, uri=True, **_CONNECT_ARGUMENTS) for _ in range(2))
     keeper.execute("PRAGMA foreign_keys = ON")
     onlooker.execute("PRAGMA query_only = ON")
@@ -71,8 +73,12 @@ def _in_memory(url: sa.URL, runtime: Runtime) -> Backend:
     reader = _engine(url, poolclass=pool.StaticPool, creator=lambda: onlooker)
     _on_begin(writer, "BEGIN IMMEDIATE")
     _on_begin(reader, "BEGIN")
-    gate = runtime.lock()
-    return Backend(writer=writer, reader=reader, write_gate=gate, read_gate=gate)
+
+    def release() -> None:
+        keeper.close()
+        onlooker.close()
+
+    return Backend(writer=writer, reader=reader, write_gate=gate, read_gate=gate, release=release)
 
 
 def _engine(url: sa.URL, **options: Any) -> sa.Engine:

@@ -274,3 +274,13 @@ def test_a_transaction_left_idle_is_ended_by_the_server(runtime: ThreadRuntime, 
     with paused.write() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
     paused.close()
+
+
+def test_two_databases_in_memory_share_nothing_also_under_equal_seeds() -> None:
+    first, second = (Database("sqlite://", DatabaseSettings(), ThreadRuntime(seed=1)) for _ in range(2))
+    with first.write() as conn:
+        schema.metadata.create_all(conn)
+    with second.read() as conn:
+        assert sa.inspect(conn).get_table_names() == []
+    first.close()
+    second.close()

@@ -57,7 +57,10 @@ POLICIES = {
 @settings(deadline=None, max_examples=60)
 @given(rows=fleets(), requests=batches)
 @example(rows=[host("host0"), host("host1")], requests=[spec(vcpus=0, memory_mib=0, disk_gib=0)] * 70)
-@example(rows=[host("host0", total_vcpus=500)], requests=[spec(memory_mib=0, disk_gib=0)] * 140)
+@example(
+    rows=[host("host0", total_vcpus=90), host("host1", total_vcpus=93)],
+    requests=[spec(memory_mib=0, disk_gib=0)] * 190,
+)
 def test_a_batch_is_placed_as_if_one_by_one(policy: Chain, rows: list[HostRow], requests: list[PlacementSpec]) -> None:
     table = HostTable.build(rows)
     before = table.free.tolist()
