@@ -49,6 +49,7 @@ QUICK: Mapping[str, Mapping[str, str]] = {
         "reap_interval_s": "0.5",
         "rpc_timeout_s": "4",
         "usage_interval_s": "2",
+        "delete_budget_s": "10",
     },
 }
 #: builds of fake guests take long enough to be killed in the middle
@@ -115,9 +116,7 @@ class Fleet:
         """The command line, as a user of this lab."""
         command = [str(Path(sys.executable).with_name("drover")), *arguments]
         environment = {**os.environ, "DROVER_CONFIG": str(self.lab.config_file), "NO_COLOR": "1", "COLUMNS": "200"}
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s)
 
     # around it
 

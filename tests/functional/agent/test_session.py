@@ -165,6 +165,14 @@ def test_agent_that_waits_for_a_conductor_can_be_stopped() -> None:
     world.close()
 
 
+def test_stopped_agent_does_not_start(world: World, host: Host) -> None:
+    """A signal may come before the start has begun."""
+    agent = host.boot()
+    agent.stop()
+    agent.start()
+    assert len(world.conductor.registrations) == 1
+
+
 def test_agent_waits_for_its_hypervisor(world: World, host: Host) -> None:
     host.down = True
     booting = threading.Thread(target=host.boot)
