@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from drover import errors
 from drover.db import operation
 from drover.db.engine import Database
-from drover.objects.operation import Operation
 from drover.rpc.conductor import WaitReply
 from drover.runtime import Event, Runtime
 from drover.states import FINAL_STATES
@@ -63,27 +62,31 @@ class Waiter:
         self._enter(watch)
         try:
             while True:
-                found = self._look(operation_ids)
-                self._settle(watch, found)
+                self._look(watch)
                 left = deadline - self._runtime.clock.monotonic()
                 if len(watch.open) < enough or left <= 0:
-                    return WaitReply(operations=tuple(found.values()), done=not watch.open)
+                    return self._reply(operation_ids)
                 watch.event.wait(min(left, LOOK_EVERY_S))
         finally:
             self._leave(watch, operation_ids)
 
-    def _look(self, operation_ids: tuple[str, ...]) -> dict[str, Operation]:
+    def _look(self, watch: _Watch) -> None:
+        """Look for the ends of those that are open, as far as this conductor knows."""
+        with self._lock:
+            open_ids = sorted(watch.open)
+        with self._database.read() as conn:
+            are_final = operation.are_final(conn, open_ids)
+        for operation_id in open_ids:
+            if operation_id not in are_final:
+                raise errors.OperationNotFound(ref=operation_id)
+        with self._lock:
+            watch.open -= {operation_id for operation_id, is_final in are_final.items() if is_final}
+
+    def _reply(self, operation_ids: tuple[str, ...]) -> WaitReply:
         with self._database.read() as conn:
             found = operation.find(conn, operation_ids)
-        for operation_id in operation_ids:
-            if operation_id not in found:
-                raise errors.OperationNotFound(ref=operation_id)
-        return {operation_id: found[operation_id] for operation_id in operation_ids}
-
-    def _settle(self, watch: _Watch, found: dict[str, Operation]) -> None:
-        final = {key for key, op in found.items() if op.state in FINAL_STATES}
-        with self._lock:
-            watch.open -= final
+        operations = tuple(found[operation_id] for operation_id in operation_ids)
+        return WaitReply(operations=operations, done=all(op.state in FINAL_STATES for op in operations))
 
     def _enter(self, watch: _Watch) -> None:
         with self._lock:

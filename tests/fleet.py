@@ -143,11 +143,15 @@ class Fleet:
 
 
 @contextmanager
-def fleet(driver: Driver, *, settings: Mapping[str, Mapping[str, str]] = QUICK, **shape: int) -> Iterator[Fleet]:
-    """A lab with a flavor, an image and a network; gone without a trace after the block.
-
-    :param shape: ``hosts`` (3), ``conductors`` (1), ``schedulers`` (1).
-    """
+def fleet(
+    driver: Driver,
+    *,
+    settings: Mapping[str, Mapping[str, str]] = QUICK,
+    hosts: int = 3,
+    conductors: int = 1,
+    schedulers: int = 1,
+) -> Iterator[Fleet]:
+    """A lab with a flavor, an image and a network; gone without a trace after the block."""
     require("rabbitmq", "postgresql")
     if driver is Driver.LIBVIRT:
         require("root", "netns", "libvirt", "qemu", "qemu-img", "dnsmasq", "nftables")
@@ -157,7 +161,7 @@ def fleet(driver: Driver, *, settings: Mapping[str, Mapping[str, str]] = QUICK, 
     lab = Lab(directory, runtime)
     chosen = {**(_FAKE if driver is Driver.FAKE else {}), **settings}
     try:
-        lab.up(LabSpec(**{"hosts": 3, **shape}, driver=driver, settings=chosen))
+        lab.up(LabSpec(hosts=hosts, driver=driver, conductors=conductors, schedulers=schedulers, settings=chosen))
         bus = connect(runtime, load([str(lab.config_file)]).get(BusSettings), "test")
         database = load([str(lab.layout.config("conductor"))]).get(DatabaseSettings)
         try:

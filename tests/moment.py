@@ -23,7 +23,11 @@ MOMENTS: Mapping[str, LiteralString] = {
 def create_and_kill(fleet: Fleet, count: int, part: str, moment: str) -> CreateReply:
     """Build *count* instances, kill *part* when *moment* has come, start it again; all are built in the end."""
     replies: list[CreateReply] = []
-    creating = fleet.runtime.spawn("create", lambda: replies.append(fleet.create(count)))
+
+    def create() -> None:
+        replies.append(fleet.create(count))
+
+    creating = fleet.runtime.spawn("create", create)
     fleet.until_row(MOMENTS[moment])
     fleet.lab.kill(part)
     fleet.lab.up()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from drover.lab.postgres import PrivatePostgres
+from drover.runtime.port import free_ports
 from tests import needs
 
 __all__ = ["started_postgres"]
@@ -24,8 +24,7 @@ def started_postgres(*, durable: bool) -> Iterator[PrivatePostgres]:
     needs.require("postgresql")
     directory = Path(tempfile.mkdtemp(prefix="drover-postgres-"))
     directory.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     server = PrivatePostgres(directory, port=port, durable=durable)
     try:
         server.start()

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from drover.lab.spec import Driver
 from tests.fleet import PATIENCE_S, Fleet
 
-__all__ = ["Guest", "at_rest", "empty", "guests", "never_doubled", "qemus", "watched"]
+__all__ = ["Guest", "at_rest", "empty", "guests", "never_doubled", "qemus", "settles", "watched"]
 
 _STAMP = "{urn:drover:instance:1}instance"
 _HOST = re.compile(r"host\d+")
@@ -76,12 +76,19 @@ def watched(fleet: Fleet) -> Iterator[None]:
     assert looks
 
 
+def settles(fleet: Fleet, patience_s: float) -> bool:
+    """Whether nothing is under way any more within *patience_s*."""
+    deadline = fleet.runtime.clock.monotonic() + patience_s
+    while _under_way(fleet):
+        if fleet.runtime.clock.monotonic() > deadline:
+            return False
+        fleet.runtime.sleep(0.05)
+    return True
+
+
 def at_rest(fleet: Fleet) -> list[Guest]:
     """Once everything runs again: waits until nothing is under way, then everything adds up.  The guests there are."""
-    deadline = fleet.runtime.clock.monotonic() + PATIENCE_S
-    while left := _under_way(fleet):
-        assert fleet.runtime.clock.monotonic() < deadline, f"stuck: {left}"
-        fleet.runtime.sleep(0.05)
+    assert settles(fleet, PATIENCE_S), f"stuck: {_under_way(fleet)}"
     never_doubled(fleet)
     _claims_fit(fleet)
     _capacity_is_the_sum_of_claims(fleet)

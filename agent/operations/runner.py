@@ -22,6 +22,8 @@ LOG = log.get(__name__)
 
 #: why an order ends without a result: the next incarnation, or nobody, wants to hear of it
 _SILENT = frozenset({Reason.DROPPED, Reason.SUPERSEDED, Reason.SHUTDOWN})
+#: seconds that a build which could go elsewhere waits for a hypervisor that is away, and between two tries
+_PATIENCE_S, _ASK_AGAIN_S = 30.0, 0.5
 
 
 class Runner:
@@ -115,9 +117,27 @@ class Runner:
         point = f"{attempt.order.action}.{step.name}"
         self._points.hit(point)
         trail.begin(step.name)
-        step.run(attempt)
+        self._do(attempt, step)
         trail.end("done")
         self._points.hit(f"{point}.done")
+
+    def _do(self, attempt: Attempt, step: Step) -> None:
+        """The step, again while the hypervisor is away: steps are idempotent, and a daemon restarts in seconds.
+
+        What may run here can be made nowhere else, so it waits as long as its budget lasts; a build without a
+        permit goes elsewhere soon.
+        """
+        began_s = self._clock.monotonic()
+        while True:
+            try:
+                step.run(attempt)
+            except errors.DriverUnavailable:
+                bound = attempt.permitted or not VERBS[attempt.order.action].needs_permit
+                patient = bound or self._clock.monotonic() - began_s < _PATIENCE_S
+                if not patient or attempt.token.wait(_ASK_AGAIN_S):
+                    raise
+            else:
+                return
 
     def _mark(self, key: Key, step: Step) -> None:
         if key[0]:

@@ -32,6 +32,7 @@ _NOT_LEAVING = (
     PlacementState.PERMITTED,
     PlacementState.ACTIVE,
 )
+_MAY_RUN = (PlacementState.PERMITTED, PlacementState.ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,6 @@ def _build_ended(facts: Facts, op: Operation, host: str, result: Result) -> list
                 instance_uuid=uuid,
                 vm_state=VmState.ACTIVE,
                 power_state=result.power_state,
-                host=host,
                 launched=True,
             ),
             Move(uuid, host, result.epoch, PlacementState.ACTIVE, _NOT_LEAVING),
@@ -116,17 +116,20 @@ def _build_ended(facts: Facts, op: Operation, host: str, result: Result) -> list
 def build_failed(facts: Facts, op: Operation, host: str, error: ErrorInfo, *, clean: bool) -> list[Effect]:
     """A build that did not work on *host*: elsewhere, or to its end.
 
-    :param clean: nothing of it is left there, so the placement goes at once; else it is ``leaving``.
+    :param clean: nothing of it is left there, so the placement goes at once; else it is ``leaving``. What was
+        permitted may run there then, so it goes elsewhere only when the host says that it is gone.
     """
     effects: list[Effect] = []
+    may_run = False
     for p in facts.placements.get(op.instance_uuid, ()):
         if p.host == host and p.operation_id == op.id:
             if clean:
                 effects.append(Release(p.instance_uuid, p.host, p.epoch))
             else:
+                may_run = may_run or p.state in _MAY_RUN
                 effects.append(Move(p.instance_uuid, p.host, p.epoch, PlacementState.LEAVING, _NOT_LEAVING))
     if error.retryable and op.attempt < facts.build_attempts:
-        return [*effects, Requeue(op, host)]
+        return effects if may_run else [*effects, Requeue(op, host)]
     return [
         *effects,
         Finish(op.id, op.attempt, OperationState.FAILED, error),
@@ -199,7 +202,11 @@ def plan_gone(plan: SyncPlan, facts: Facts, host: str, gone: Gone) -> None:
     leaving = [p for p in here if p.state is PlacementState.LEAVING]
     plan.effects.extend(Release(p.instance_uuid, p.host, p.epoch) for p in leaving)
     op = facts.busy.get(gone.instance_uuid)
-    if op is None or op.action is not Action.DELETE or op.host != host:
+    if op is None or op.host != host:
+        return
+    if op.action is Action.BUILD and any(p.operation_id == op.id for p in leaving):
+        plan.effects.append(Requeue(op, host))  # it failed here after its permit, and waited for this word
+    if op.action is not Action.DELETE:
         return
     left = [p for p in facts.placements.get(gone.instance_uuid, ()) if p.host == host and p not in leaving]
     if not left:

@@ -11,6 +11,7 @@ from conductor.plan.reap import info
 from drover import errors, log, retry
 from drover.db import decision, operation
 from drover.objects.operation import Decision, Operation
+from drover.runtime.joiner import Joiner
 from drover.states import OperationState, VmState
 
 __all__ = ["DispatchWorkflow"]
@@ -23,12 +24,21 @@ class DispatchWorkflow:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._joiner: Joiner[Sequence[str], None] = Joiner(
+            core.runtime, self._hand_out, window_s=core.times.join_window_s
+        )
 
     def dispatched(self, operation_ids: Sequence[str]) -> None:
         """Hand out the orders of operations that a scheduler claimed hosts for."""
-        with self._core.database.read() as conn:
-            found = operation.find(conn, operation_ids)
-        self._core.hand_out([op for op in found.values() if op.state is OperationState.DISPATCHED])
+        self._joiner.submit(operation_ids)
+
+    def _hand_out(self, batches: Sequence[Sequence[str]]) -> list[Exception | None]:
+        with self._core.database.write() as conn:
+            found = operation.find(conn, (each for batch in batches for each in batch)).values()
+            ready = [op for op in found if op.state is OperationState.DISPATCHED]
+            orders = self._core.orders.hand_out(conn, ready)
+        self._core.send(ready, orders)
+        return [None for _ in batches]
 
     def unplaceable(self, operation_ids: Sequence[str]) -> None:
         """Fail operations whose stored decision says that no host can take them."""

@@ -17,7 +17,7 @@ from drover import errors, log, retry
 from drover.db import deployment, host, operation, placement
 from drover.objects.host import RegisterReply, Registration
 from drover.objects.operation import Operation
-from drover.objects.sync import Ack, Begun, Gone, Leaving, Permit, Result, SyncReply, SyncRequest
+from drover.objects.sync import Ack, Begun, Gone, Leaving, Order, Permit, Result, SyncReply, SyncRequest
 from drover.rpc.context import RequestContext
 from drover.runtime.joiner import Joiner
 from drover.states import Action, Verdict
@@ -164,6 +164,7 @@ class SyncWorkflow:
             owner = core.owner()
             applied = effect.apply(conn, [e for p in plans.values() for e in p.effects], owner)
             orders = self._orders(conn, live)
+            leaving = self._leaving(conn, [r.host for r in live if _is_calm(r) or r.gone])
             replies: list[SyncReply | Exception] = []
             for request in requests:
                 plan = plans.get(id(request))
@@ -172,7 +173,17 @@ class SyncWorkflow:
                     replies.append(errors.StaleSession(session=request.session, host=request.host, current=current))
                     continue
                 self._note(conn, request)
-                replies.append(self._reply(conn, request, plan, applied, orders.get(request.host, ())))
+                replies.append(
+                    SyncReply(
+                        orders=tuple(orders.get(request.host, ())),
+                        permits=(*plan.permits, *_granted(plan, applied)),
+                        drops=tuple(plan.drops),
+                        acks=tuple(plan.acks),
+                        leaving=tuple(leaving.get(request.host, ())),
+                        lease_s=self._interval_s() * core.times.lease_factor,
+                        next_sync_s=self._interval_s(),
+                    )
+                )
         return replies, applied
 
     def _facts(self, conn: Connection, requests: Sequence[SyncRequest]) -> Facts:
@@ -209,46 +220,34 @@ class SyncWorkflow:
         if request.observations:
             observe(conn, request)
 
-    def _orders(self, conn: Connection, requests: Sequence[SyncRequest]) -> dict[str, Sequence[Operation]]:
-        """What each host is to be given. A host in the middle of a burst gets its orders by casts; everything it
+    def _orders(self, conn: Connection, requests: Sequence[SyncRequest]) -> dict[str, list[Order]]:
+        """Orders by host. A host in the middle of a burst gets its orders by casts; everything it
         has to do is looked up when it is calm, and once an interval in any case."""
-        looked = [
-            r for r in requests if not (r.results or r.begun) or self._due(self._looked, r.host, self._interval_s())
-        ]
+        looked = [r for r in requests if _is_calm(r) or self._due(self._looked, r.host, self._interval_s())]
         waiting: dict[str, list[Operation]] = {}
         for op in operation.unfinished_of_hosts(conn, (r.host for r in looked)) if looked else ():
             waiting.setdefault(op.host, []).append(op)
-        return {r.host: choose_orders(waiting.get(r.host, ()), r.held, r.results, r.want) for r in looked}
+        chosen = [op for r in looked for op in choose_orders(waiting.get(r.host, ()), r.held, r.results, r.want)]
+        hosts = {op.id: op.host for op in chosen}
+        found: dict[str, list[Order]] = {}
+        for order in self._core.orders.hand_out(conn, chosen):
+            found.setdefault(hosts[order.operation_id], []).append(order)
+        return found
 
-    def _reply(
-        self,
-        conn: Connection,
-        request: SyncRequest,
-        plan: SyncPlan,
-        applied: Applied,
-        orders: Sequence[Operation],
-    ) -> SyncReply:
-        core = self._core
-        calm = not (request.results or request.begun)
-        return SyncReply(
-            orders=tuple(core.orders.hand_out(conn, orders)),
-            permits=(*plan.permits, *_granted(plan, applied)),
-            drops=tuple(plan.drops),
-            acks=tuple(plan.acks),
-            leaving=self._leaving(conn, request.host) if calm or request.gone else (),
-            lease_s=self._interval_s() * core.times.lease_factor,
-            next_sync_s=self._interval_s(),
-        )
-
-    def _leaving(self, conn: Connection, name: str) -> tuple[Leaving, ...]:
-        """What the host must clean up, without what a delete order already tells it to."""
-        rows = placement.leaving_of_hosts(conn, [name])
+    def _leaving(self, conn: Connection, hosts: Sequence[str]) -> dict[str, list[Leaving]]:
+        """What these hosts must clean up, without what a delete order already tells them to."""
+        rows = placement.leaving_of_hosts(conn, hosts) if hosts else []
         busy = operation.unfinished_of_instances(conn, (p.instance_uuid for p in rows))
-        return tuple(
-            Leaving(instance_uuid=p.instance_uuid, epoch=p.epoch)
-            for p in rows
-            if not _told_by_order(busy.get(p.instance_uuid), name)
-        )
+        found: dict[str, list[Leaving]] = {}
+        for p in rows:
+            if not _told_by_order(busy.get(p.instance_uuid), p.host):
+                found.setdefault(p.host, []).append(Leaving(instance_uuid=p.instance_uuid, epoch=p.epoch))
+        return found
+
+
+def _is_calm(request: SyncRequest) -> bool:
+    """Nothing was begun or has ended there."""
+    return not (request.results or request.begun)
 
 
 def _told_by_order(op: Operation | None, name: str) -> bool:

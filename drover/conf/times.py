@@ -39,7 +39,7 @@ class TimeSettings:
         60.0, "Seconds a guest has to shut down by ACPI before its power is cut.", minimum=0.0
     )
     join_window_s: float = setting(
-        0.010, "Requests that arrive within this window share one transaction.", minimum=0.0, maximum=1.0
+        0.020, "Requests that arrive within this window share one transaction.", minimum=0.0, maximum=1.0
     )
     rpc_timeout_s: float = setting(10.0, "Seconds to wait for the answer to a call.", minimum=0.5)
     host_table_reload_s: float = setting(

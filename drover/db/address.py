@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from drover import errors
+from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import network, port
 from drover.objects.address import ip_of, mac_of, offset_of, pick
 from drover.objects.catalog import Port
@@ -64,7 +65,7 @@ def reserve(
         )
         for (instance_uuid, position), offset in zip(wanted, offsets, strict=True)
     ]
-    conn.execute(insert(port), [_row(new, offset) for new, offset in zip(ports, offsets, strict=True)])
+    insert_rows(conn, port, [_row(new, offset) for new, offset in zip(ports, offsets, strict=True)])
     return ports
 
 
@@ -72,23 +73,28 @@ def release(conn: Connection, instance_uuids: Collection[str]) -> int:
     """Remove all ports of these instances; returns how many there were."""
     if not instance_uuids:
         return 0
-    return conn.execute(delete(port).where(port.c.instance_uuid.in_(sorted(set(instance_uuids))))).rowcount
+    return conn.execute(_RELEASE, {"uuids": listed(instance_uuids)}).rowcount
+
+
+_RELEASE = delete(port).where(among(port.c.instance_uuid, bindparam("uuids")))
 
 
 def ports_of(conn: Connection, instance_uuids: Collection[str]) -> dict[str, tuple[Port, ...]]:
     """Ports by instance, in order of position; instances without ports have no entry."""
     if not instance_uuids:
         return {}
-    query = (
-        select(port, network.c.name.label("network_name"))
-        .join(network, network.c.id == port.c.network_id)
-        .where(port.c.instance_uuid.in_(sorted(set(instance_uuids))))
-        .order_by(port.c.instance_uuid, port.c.position, port.c.id)
-    )
     found: dict[str, list[Port]] = {}
-    for row in conn.execute(query):
+    for row in conn.execute(_PORTS_OF, {"uuids": listed(instance_uuids)}):
         found.setdefault(row.instance_uuid, []).append(_port(row))
     return {uuid: tuple(ports) for uuid, ports in found.items()}
+
+
+_PORTS_OF = (
+    select(port, network.c.name.label("network_name"))
+    .join(network, network.c.id == port.c.network_id)
+    .where(among(port.c.instance_uuid, bindparam("uuids")))
+    .order_by(port.c.instance_uuid, port.c.position, port.c.id)
+)
 
 
 def free_count(conn: Connection, network_id: str) -> int:
@@ -96,14 +102,18 @@ def free_count(conn: Connection, network_id: str) -> int:
 
     :raises errors.NetworkNotFound: no such network.
     """
-    used = select(func.count()).where(port.c.network_id == network_id).scalar_subquery()
-    query = select(network.c.cidr, network.c.first, network.c.last, used.label("used")).where(
-        network.c.id == network_id
-    )
-    row = conn.execute(query).first()
+    row = conn.execute(_USED, {"network": network_id}).first()
     if row is None:
         raise errors.NetworkNotFound(ref=network_id)
     return offset_of(row.cidr, row.last) - offset_of(row.cidr, row.first) + 1 - int(row.used)
+
+
+_USED = select(
+    network.c.cidr,
+    network.c.first,
+    network.c.last,
+    select(func.count()).where(port.c.network_id == network.c.id).correlate(network).scalar_subquery().label("used"),
+).where(network.c.id == bindparam("network"))
 
 
 def _lock(conn: Connection, network_id: str, count: int) -> Row[Any]:
@@ -111,16 +121,18 @@ def _lock(conn: Connection, network_id: str, count: int) -> Row[Any]:
 
     A lock taken by SELECT would let the next statement see too little on stricter isolation levels (measured).
     """
-    locked = (
-        update(network)
-        .where(network.c.id == network_id)
-        .values(generation=network.c.generation + 1, cursor=network.c.cursor + count)
-        .returning(network)
-    )
-    row = conn.execute(locked).first()
+    row = conn.execute(_LOCK, {"network": network_id, "count": count}).first()
     if row is None:
         raise errors.NetworkNotFound(ref=network_id)
     return row
+
+
+_LOCK = (
+    update(network)
+    .where(network.c.id == bindparam("network"))
+    .values(generation=network.c.generation + 1, cursor=network.c.cursor + bindparam("count"))
+    .returning(network)
+)
 
 
 def _pool(row: Row[Any], *, start: int) -> _Pool:
@@ -138,8 +150,12 @@ def _pick(conn: Connection, pool: _Pool, count: int) -> list[int]:
 
 
 def _taken(conn: Connection, pool: _Pool, low: int, high: int) -> set[int]:
-    mine = (port.c.network_id == pool.network_id) & port.c.offset.between(low, high)
-    return set(conn.execute(select(port.c.offset).where(mine)).scalars())
+    return set(conn.execute(_TAKEN, {"network": pool.network_id, "low": low, "high": high}).scalars())
+
+
+_TAKEN = select(port.c.offset).where(
+    port.c.network_id == bindparam("network"), port.c.offset.between(bindparam("low"), bindparam("high"))
+)
 
 
 def _row(new: Port, offset: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, or_, select
 
 from drover import errors
 from drover.clock import from_iso, to_iso
@@ -239,8 +239,14 @@ def _network(row: Row[Any]) -> Network:
 
 def _find(conn: Connection, table: Table, ref: str) -> Row[Any] | None:
     """The row with this id, else the one with this name."""
-    rows = conn.execute(select(table).where(or_(table.c.id == ref, table.c.name == ref))).all()
+    rows = conn.execute(_FIND[table.name], {"ref": ref}).all()
     return min(rows, key=lambda row: row.id != ref, default=None)
+
+
+_FIND = {
+    table.name: select(table).where(or_(table.c.id == bindparam("ref"), table.c.name == bindparam("ref")))
+    for table in (flavor, network)
+}
 
 
 def _put(conn: Connection, table: Table, row: Mapping[str, Any], what: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 from drover.db import image
 from drover.db import instance as instances
 from drover.db.bulk import among, listed
-from drover.db.schema import network, port
+from drover.db.schema import instance, instance_secret, network, port
 from drover.objects import codec
 from drover.objects.address import prefix_len_of
 from drover.objects.catalog import Image
@@ -32,12 +32,17 @@ class Parts:
 
 def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
     """Parts by instance uuid; an instance whose records are gone is absent."""
-    found = instances.find(conn, uuids)
-    if not found:
+    wanted = set(uuids)
+    if not wanted:
         return {}
+    found: dict[str, Instance] = {}
+    secrets: dict[str, instances.Secret] = {}
+    for row in conn.execute(_INSTANCES, {"uuids": listed(wanted)}):
+        found[row.uuid] = instances.to_value(row)
+        if row.ssh_keys is not None:
+            secrets[row.uuid] = instances.to_secret(row)
     images = image.get_many(conn, {i.image_id for i in found.values()})  # deleted ones too: instances outlive them
     ports = _ports(conn, found)
-    secrets = instances.secrets(conn, found)
     nothing = instances.Secret()
     return {
         uuid: Parts(
@@ -75,6 +80,11 @@ def _ports(conn: Connection, uuids: Iterable[str]) -> dict[str, list[GuestPort]]
     return found
 
 
+_INSTANCES = (
+    select(instance, instance_secret.c.user_data, instance_secret.c.ssh_keys)
+    .outerjoin(instance_secret, instance_secret.c.instance_uuid == instance.c.uuid)
+    .where(among(instance.c.uuid, bindparam("uuids")))
+)
 _N = network.c
 _PORTS = (
     select(

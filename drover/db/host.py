@@ -122,7 +122,7 @@ _SESSIONS = select(host.c.name, host.c.session, host.c.seq).where(among(host.c.n
 
 def touch(conn: Connection, request: SyncRequest, now: datetime) -> None:
     """Note that a host spoke, with what it reported of itself."""
-    values: dict[str, Any] = {"seq": request.seq, "last_sync_at": to_iso(now)}
+    values: dict[str, Any] = {}
     if request.usage is not None:
         values["usage"] = codec.to_json(request.usage)
     if request.foreign is not None:
@@ -132,11 +132,19 @@ def touch(conn: Connection, request: SyncRequest, now: datetime) -> None:
     if request.inventory is not None:
         values["inventory"] = codec.to_json(request.inventory)
         set_inventory(conn, request.host, request.inventory, up=True)
-    conn.execute(
-        update(host)
-        .where(host.c.name == request.host, host.c.session == request.session, host.c.seq < request.seq)
-        .values(**values)
+    who = {"of_host": request.host, "of_session": request.session, "at_seq": request.seq, "at": to_iso(now)}
+    conn.execute(_TOUCH.values(**values) if values else _TOUCH, who)
+
+
+_TOUCH = (
+    update(host)
+    .where(
+        host.c.name == bindparam("of_host"),
+        host.c.session == bindparam("of_session"),
+        host.c.seq < bindparam("at_seq"),
     )
+    .values(seq=bindparam("at_seq"), last_sync_at=bindparam("at"))
+)
 
 
 def pulses(conn: Connection) -> list[Pulse]:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
@@ -72,15 +72,20 @@ def resolve(conn: Connection, ref: str) -> Image:
     :raises errors.ImageNotFound: none.
     :raises errors.AmbiguousName: several have the name; the error lists their ids.
     """
-    if found := find(conn, ref):
-        return found
-    named = select(image).where(image.c.name == ref, image.c.deleted_at.is_(None)).order_by(image.c.id)
-    rows = conn.execute(named).all()
+    rows = conn.execute(_RESOLVE, {"ref": ref}).all()
+    rows = [row for row in rows if row.id == ref] or rows
     if not rows:
         raise errors.ImageNotFound(ref=ref)
     if len(rows) > 1:
         raise errors.AmbiguousName(what="image", ref=ref, candidates=", ".join(row.id for row in rows))
     return to_value(rows[0])
+
+
+_RESOLVE = (
+    select(image)
+    .where(or_(image.c.id == bindparam("ref"), image.c.name == bindparam("ref")), image.c.deleted_at.is_(None))
+    .order_by(image.c.id)
+)
 
 
 def get_many(conn: Connection, ids: Collection[str]) -> dict[str, Image]:

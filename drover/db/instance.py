@@ -8,7 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, Update, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Delete,
+    Row,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    update,
+)
 
 from drover import errors
 from drover.clock import from_iso, to_iso
@@ -19,7 +33,18 @@ from drover.objects.catalog import Flavor
 from drover.objects.instance import Fault, Instance, InstanceFilter, InstanceUsage
 from drover.states import PowerState, VmState
 
-__all__ = ["Secret", "add", "change", "find", "forget_released", "give_anew", "page", "resolve", "secrets"]
+__all__ = [
+    "Secret",
+    "add",
+    "change",
+    "find",
+    "forget_released",
+    "give_anew",
+    "page",
+    "resolve",
+    "to_secret",
+    "to_value",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +127,9 @@ def find(conn: Connection, uuids: Iterable[str]) -> dict[str, Instance]:
 _FIND = select(instance).where(among(instance.c.uuid, bindparam("uuids")))
 
 
-def secrets(conn: Connection, uuids: Iterable[str]) -> dict[str, Secret]:
-    """Secrets by instance uuid, where there are any."""
-    return {
-        row.instance_uuid: Secret(user_data=row.user_data, ssh_keys=tuple(codec.from_json(row.ssh_keys, list[str])))
-        for row in conn.execute(_SECRETS, {"uuids": listed(uuids)})
-    }
-
-
-_SECRETS = select(instance_secret).where(among(instance_secret.c.instance_uuid, bindparam("uuids")))
+def to_secret(row: Row[Any]) -> Secret:
+    """A row with the columns of :data:`drover.db.schema.instance_secret`."""
+    return Secret(user_data=row.user_data, ssh_keys=codec.from_json(row.ssh_keys, tuple[str, ...]))
 
 
 def resolve(conn: Connection, ref: str, *, project_id: str, deleted: bool = False) -> Instance:
@@ -172,19 +191,22 @@ def forget_released(conn: Connection, uuids: Iterable[str]) -> None:
     wanted = set(uuids)
     if not wanted:
         return
-    gone = list(conn.execute(_OVER, {"uuids": listed(wanted)}).scalars())
-    if gone:
-        conn.execute(_DELETE_PORTS, {"uuids": listed(gone)})
-        conn.execute(_DELETE_SECRETS, {"uuids": listed(gone)})
+    conn.execute(_FORGET_PORTS, {"uuids": listed(wanted)})
+    conn.execute(_FORGET_SECRETS, {"uuids": listed(wanted)})
 
 
-_OVER = select(instance.c.uuid).where(
-    among(instance.c.uuid, bindparam("uuids")),
-    instance.c.deleted_at.is_not(None),
-    ~exists().where(allocation.c.instance_uuid == instance.c.uuid),
-)
-_DELETE_PORTS = delete(port).where(among(port.c.instance_uuid, bindparam("uuids")))
-_DELETE_SECRETS = delete(instance_secret).where(among(instance_secret.c.instance_uuid, bindparam("uuids")))
+def _forget(table: Table) -> Delete:
+    """Rows of instances that are deleted and held nowhere."""
+    of = table.c.instance_uuid
+    return delete(table).where(
+        among(of, bindparam("uuids")),
+        exists().where(instance.c.uuid == of, instance.c.deleted_at.is_not(None)),
+        ~exists().where(allocation.c.instance_uuid == of),
+    )
+
+
+_FORGET_PORTS = _forget(port)
+_FORGET_SECRETS = _forget(instance_secret)
 
 
 def fault_json(code: str, message: str, at: datetime) -> str:

@@ -18,6 +18,7 @@ from drover.states import UNFINISHED_STATES, Action, OperationState
 __all__ = [
     "add",
     "add_logs",
+    "are_final",
     "begin",
     "expired",
     "find",
@@ -117,6 +118,14 @@ def find(conn: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[st
 
 _FIND = select(operation).where(among(operation.c.id, bindparam("ids"))).order_by(operation.c.id)
 _FIND_LOCKED = _FIND.with_for_update()
+
+
+def are_final(conn: Connection, ids: Iterable[str]) -> dict[str, bool]:
+    """Whether they have ended, of those that there are."""
+    return {row.id: row.unfinished is None for row in conn.execute(_ARE_FINAL, {"ids": listed(ids)})}
+
+
+_ARE_FINAL = select(operation.c.id, operation.c.unfinished).where(among(operation.c.id, bindparam("ids")))
 
 
 def unfinished_of_hosts(conn: Connection, hosts: Iterable[str]) -> list[Operation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from drover.lab.layout import cache_directory
 
-__all__ = ["COMMANDS", "LOOK_S", "answers", "has_kept_findings", "keep_findings", "make_files", "uri"]
+__all__ = ["COMMANDS", "LOOK_S", "answers", "forget_unborn", "has_kept_findings", "keep_findings", "make_files", "uri"]
 
 #: in the foreground, so that each is one process, found by its mark
 COMMANDS = {
@@ -46,6 +47,8 @@ migration_address = "0.0.0.0"
 migration_host = "{address}"
 """
 
+_UNBORN = re.compile(r"^<domstatus [^>]*\bpid='0'", re.MULTILINE)
+
 #: seconds between two looks whether it answers; each is a run of virsh
 LOOK_S = 0.2
 
@@ -70,6 +73,18 @@ def make_files(place: Path, *, host_uuid: str, address: str) -> None:
     for finding in _FINDINGS:
         if (_kept() / finding).exists() and not (place / finding).exists():
             _copy(_kept() / finding, place / finding)
+
+
+def forget_unborn(place: Path) -> None:
+    """Before libvirtd starts: forget guests that its forerunner was about to start when it was killed.
+
+    libvirt notes a guest as active before there is a process for it (``pid='0'``; the process begins only after
+    libvirtd has seen it). A libvirtd that reads such a note believes in that guest for ever, and no call removes
+    it. Machines with systemd have etc/systemd/libvirtd.service.d/drover.conf for this.
+    """
+    for note in (place / "run/libvirt/qemu").glob("*.xml"):
+        if _UNBORN.search(note.read_text(errors="replace")):
+            note.unlink()
 
 
 def answers(socket: Path) -> bool:

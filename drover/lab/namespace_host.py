@@ -151,6 +151,8 @@ class NamespaceHosts:
 
     def _start_daemons(self, host: str) -> None:
         running = self._parts.running()
+        if f"{host}.libvirtd" not in running:
+            libvirtd.forget_unborn(self._layout.host(host))
         for name, argv in libvirtd.COMMANDS.items():
             if f"{host}.{name}" not in running:
                 self._parts.start(f"{host}.{name}", self.command(host, argv), {"LC_ALL": "C.UTF-8"})

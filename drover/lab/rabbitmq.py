@@ -232,8 +232,15 @@ class PrivateRabbit:
         while not is_listening(self.address, self.port):
             waited_s = self._runtime.clock.monotonic() - began
             if waited_s > timeout_s or (waited_s > 2.0 and not self._node()):
-                raise errors.Unavailable(
-                    what="RabbitMQ", detail=f"not ready after {waited_s:.0f} s; see {self.directory}/log and output.log"
+                detail = (
+                    f"not ready after {waited_s:.0f} s; see {self.directory}/log and output.log: {self._last_words()}"
                 )
+                raise errors.Unavailable(what="RabbitMQ", detail=detail)
             self._runtime.sleep(0.2)
         LOG.info("broker ready", port=self.port, after_s=round(self._runtime.clock.monotonic() - began, 2))
+
+    def _last_words(self) -> str:
+        """The end of what the node printed, in one line."""
+        output = self.directory / "output.log"
+        words = output.read_text(errors="replace").split() if output.exists() else []
+        return " ".join(words)[-500:]

@@ -13,6 +13,9 @@ from drover.runtime.runtime import Event, Runtime
 
 __all__ = ["Joiner"]
 
+#: windows that a leader waits at most while more requests keep coming
+_WINDOWS = 5
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -30,8 +33,9 @@ class _Item(Generic[In, Out]):
 class Joiner(Generic[In, Out]):
     """Collects requests of concurrent callers and hands them to *handle* as one list.
 
-    The first caller of a batch leads: it waits the window, takes all that came and handles it; while it is at
-    work the next batch gathers under a leader of its own, so a busy service joins more without waiting longer.
+    The first caller of a batch leads: it waits the window, and on while others keep coming, takes all that came and
+    handles it; while it is at work the next batch gathers under a leader of its own. So a lone request waits for
+    one window, and the busier a service is, the more it joins.
 
     :param handle: gets the requests in order of arrival and answers each with a result or an exception.
         If it raises, each request is handled alone, so that a poisonous one harms only itself; but what is
@@ -71,13 +75,21 @@ class Joiner(Generic[In, Out]):
         return item.result  # type: ignore[return-value]
 
     def _lead(self) -> None:
-        if self._window_s > 0:
-            self._runtime.sleep(self._window_s)
+        self._gather()
         with self._turn:
             with self._gate:
                 batch, self._waiting = self._waiting, []
             for first in range(0, len(batch), self._most):
                 self._run(batch[first : first + self._most])
+
+    def _gather(self) -> None:
+        """Wait the window, and while requests keep coming another one, within bounds."""
+        came = 1
+        for _ in range(_WINDOWS if self._window_s > 0 else 0):
+            self._runtime.sleep(self._window_s)
+            before, came = came, len(self._waiting)
+            if came == before:
+                return
 
     def _run(self, batch: list[_Item[In, Out]]) -> None:
         try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
 
 __all__ = ["free_ports", "is_listening"]
+
+_FIRST, _LAST = 20000, 32000
 
 
 def is_listening(address: str, port: int, *, timeout_s: float = 1.0) -> bool:
@@ -17,12 +20,25 @@ def is_listening(address: str, port: int, *, timeout_s: float = 1.0) -> bool:
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """*count* different ports nobody listens on now; another process may still take one first."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for sock in held:
-            sock.bind((address, 0))
-        return [sock.getsockname()[1] for sock in held]
-    finally:
-        for sock in held:
-            sock.close()
+    """*count* different ports nobody listens on now; another process may still take one first.
+
+    None of those the kernel gives to outgoing connections (32768 and up on Linux): a server that binds a few
+    seconds later would find one taken by a mere client.
+    """
+    chance = random.SystemRandom()
+    found: list[int] = []
+    while len(found) < count:
+        port = chance.randrange(_FIRST, _LAST + 1)
+        if port not in found and _is_free(address, port):
+            found.append(port)
+    return found
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((address, port))
+        except OSError:
+            return False
+        return True

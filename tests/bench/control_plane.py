@@ -70,7 +70,10 @@ def _rounds(fleet: Fleet, case: _Case, rounds: int) -> dict[str, Any]:
     middle = median(sorted(row["cpu_ms_per_build"] for row in found)[: rounds | 1])
     row = min(found, key=lambda row: abs(row["cpu_ms_per_build"] - middle))
     row["rounds"] = [
-        {key: each[key] for key in ("builds_per_s", "cpu_ms_per_build", "cpu_ms_per_delete", "strangers_cores")}
+        {
+            key: each[key]
+            for key in ("builds_per_s", "cpu_ms_per_build", "cpu_ms_per_delete", "strangers_cores", "loop_ms")
+        }
         for each in found
     ]
     print(case.name, row["rounds"], flush=True)
@@ -78,6 +81,7 @@ def _rounds(fleet: Fleet, case: _Case, rounds: int) -> dict[str, Any]:
 
 
 def _round(fleet: Fleet, case: _Case) -> dict[str, Any]:
+    loop_ms = meter.loop_ms()
     create = load.create_together if case.together else load.create_each
     built, build_ms, build_strangers = _measured(fleet, lambda: create(fleet, "bench", case.count, case.networks))
     deleted, delete_ms, delete_strangers = _measured(fleet, lambda: load.delete_each(fleet, built.instances))
@@ -96,12 +100,13 @@ def _round(fleet: Fleet, case: _Case) -> dict[str, Any]:
         "cpu_ms_per_delete_share": _share(delete_ms, case.count),
         "strangers_cores": round(strangers, 2),
         "quiet": strangers < _QUIET_CORES,
+        "loop_ms": max(loop_ms, meter.loop_ms()),
     }
 
 
 def _measured(fleet: Fleet, work: Callable[[], Load]) -> tuple[Load, dict[str, float], float]:
     """The load, CPU milliseconds by kind of process, and the cores that strangers kept busy."""
-    roots = fleet.roots()
+    roots = fleet.kinds()
     before = meter.mark(roots)
     done = work()
     time.sleep(_AFTERMATH_S)

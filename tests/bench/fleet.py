@@ -36,22 +36,19 @@ class Fleet:
     """A running lab and a client's way into it."""
 
     runtime: Runtime
-    lab: Lab
     bus: Bus
     api: ConductorAPI
     waiting: WaitAPI
+    parts: Mapping[str, int]  # first pids of all process trees of the lab, by the names of its parts
 
     def context(self) -> RequestContext:
         return RequestContext(request_id=f"req-{self.runtime.uuid()}")
 
-    def roots(self) -> Mapping[str, list[int]]:
-        """First pids of all process trees of the lab, by kind: agent, conductor, scheduler, rabbitmq, postgresql."""
+    def kinds(self) -> Mapping[str, list[int]]:
+        """:attr:`parts` by kind: agent, conductor, scheduler, rabbitmq, postgresql."""
         found: dict[str, list[int]] = {}
-        for part in self.lab.status():
-            if part.pid == 0:
-                raise RuntimeError(f"{part.name} does not run; see {part.log}")
-            kind = part.name.rpartition(".")[2].rstrip("0123456789")
-            found.setdefault(kind, []).append(part.pid)
+        for name, pid in self.parts.items():
+            found.setdefault(name.rpartition(".")[2].rstrip("0123456789"), []).append(pid)
         return found
 
 
@@ -69,10 +66,10 @@ def fleet(hosts: int) -> Iterator[Fleet]:
         try:
             found = Fleet(
                 runtime=runtime,
-                lab=lab,
                 bus=bus,
                 api=client(CONTRACT, bus, timeout_s=60.0),
                 waiting=client(WAIT_CONTRACT, bus),
+                parts={part.name: part.pid for part in lab.status()},
             )
             _stock(found)
             yield found

@@ -59,9 +59,7 @@ def delete_each(fleet: Fleet, instances: Sequence[str]) -> Load:
     def delete(uuid: str) -> _Sent:
         at, began_s = datetime.now(UTC), time.monotonic()
         operation = fleet.api.instance_action(fleet.context(), uuid, Action.DELETE, {})
-        return _Sent(
-            at=at, answered_s=time.monotonic() - began_s, instances=(uuid,), operations=(operation.id,)
-        )
+        return _Sent(at=at, answered_s=time.monotonic() - began_s, instances=(uuid,), operations=(operation.id,))
 
     return _wave(fleet, [lambda uuid=uuid: delete(uuid) for uuid in instances])  # type: ignore[misc]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuMark", "Memory", "cpu_between", "mark", "memory"]
+__all__ = ["CpuMark", "Memory", "cpu_between", "loop_ms", "mark", "memory"]
 
 _TICKS_S = os.sysconf("SC_CLK_TCK")
 #: indexes into /proc/PID/stat behind the command name
@@ -17,10 +17,10 @@ _PARENT, _USER, _SYSTEM, _CHILD_USER, _CHILD_SYSTEM = 1, 11, 12, 13, 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuMark:
-    """CPU seconds used so far, by kind of process; *own* is the process that measures, *machine* is everything."""
+    """CPU seconds used so far, by name; *own* is the process that measures, *machine* is everything."""
 
     at_s: float
-    kinds: Mapping[str, float]
+    named: Mapping[str, float]
     own: float
     machine: float
 
@@ -41,17 +41,36 @@ class _Process:
 
 
 def mark(roots: Mapping[str, Iterable[int]]) -> CpuMark:
-    """Read the clocks of all trees below *roots*, which are pids by kind."""
+    """Read the clocks of all process trees below *roots*, which are pids by name.
+
+    :raises RuntimeError: one of *roots* has ended.
+    """
     table = _table()
-    kinds = {kind: sum(_tree_s(table, pid) for pid in pids) for kind, pids in roots.items()}
-    return CpuMark(at_s=time.monotonic(), kinds=kinds, own=time.process_time(), machine=_machine_s())
+    if ended := [name for name, pids in roots.items() if not table.keys() >= set(pids)]:
+        raise RuntimeError(f"ended: {', '.join(ended)}")
+    named = {name: sum(_tree_s(table, pid) for pid in pids) for name, pids in roots.items()}
+    return CpuMark(at_s=time.monotonic(), named=named, own=time.process_time(), machine=_machine_s())
 
 
 def cpu_between(before: CpuMark, after: CpuMark) -> tuple[dict[str, float], float]:
-    """CPU seconds by kind, and the cores that strangers kept busy meanwhile."""
-    kinds = {kind: after.kinds[kind] - before.kinds[kind] for kind in after.kinds}
-    strangers = (after.machine - before.machine) - sum(kinds.values()) - (after.own - before.own)
-    return kinds, max(0.0, strangers) / max(1e-9, after.at_s - before.at_s)
+    """CPU seconds by name, and the cores that strangers kept busy meanwhile."""
+    named = {name: after.named[name] - before.named[name] for name in after.named}
+    strangers = (after.machine - before.machine) - sum(named.values()) - (after.own - before.own)
+    return named, max(0.0, strangers) / max(1e-9, after.at_s - before.at_s)
+
+
+def loop_ms() -> float:
+    """CPU milliseconds of a fixed piece of Python: how fast a core is now.
+
+    It doubles when the core's other thread, or another guest of the machine, is busy; so do all figures of CPU time.
+    """
+    best = float("inf")
+    for _ in range(5):
+        began = time.process_time()
+        seen = {number % 100: str(number) for number in range(100_000)}
+        best = min(best, time.process_time() - began)
+        assert len(seen) == 100
+    return round(best * 1000, 1)
 
 
 def memory(pid: int) -> Memory:

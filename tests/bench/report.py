@@ -30,7 +30,6 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def _machine() -> dict[str, Any]:
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")), ""
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return {"cpus": os.cpu_count(), "model": model, "kernel": platform.release(), "python": platform.python_version()}

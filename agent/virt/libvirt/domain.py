@@ -38,9 +38,12 @@ class Found:
 
 
 def power_of(state: int, reason: int) -> PowerState:
-    """libvirt's domain state. A guest that is shutting down (``SHUTDOWN``) still runs."""
+    """libvirt's domain state. A guest that is shutting down (``SHUTDOWN``) still runs; of one that is being started
+    nobody can say yet whether it will."""
     if state in _RUNNING:
         return PowerState.RUNNING
+    if (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP):
+        return PowerState.UNKNOWN
     if state in _PAUSED:
         return PowerState.PAUSED
     if state == libvirt.VIR_DOMAIN_SHUTOFF:

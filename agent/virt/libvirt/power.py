@@ -113,7 +113,7 @@ def _run(own: Found) -> None:
         try:
             own.domain.create()
         except libvirt.libvirtError:
-            if not own.domain.isActive():  # else somebody was faster
+            if domain.power_of_domain(own.domain) is not PowerState.RUNNING:  # else somebody was faster
                 raise
 
 

@@ -35,7 +35,11 @@ def test_builds_end_well_though_a_part_was_killed(fake: Fleet, part: str, moment
 def test_deletes_end_well_though_a_part_was_killed(fake: Fleet, part: str) -> None:
     built = fake.create(COUNT)
     fake.wait(built.operation_ids)
-    deleting = fake.runtime.spawn("delete", lambda: fake.delete(built.instance_uuids))
+
+    def delete() -> None:
+        fake.delete(built.instance_uuids)
+
+    deleting = fake.runtime.spawn("delete", delete)
     fake.until_row("SELECT id FROM operation WHERE unfinished = 1 AND action = 'delete' LIMIT 1")
     fake.lab.kill(part)
     fake.lab.up()

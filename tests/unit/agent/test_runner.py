@@ -202,3 +202,48 @@ def test_order_without_its_spec(bench: Bench) -> None:
     assert result is not None
     assert result.error is not None
     assert result.error.code == "BadRequest"
+
+
+class _Away:
+    """A step whose hypervisor is away for a while, measured by the clock."""
+
+    def __init__(self, bench: Bench, for_s: float) -> None:
+        self._bench = bench
+        self._until = bench.clock.monotonic() + for_s
+        self.tries = 0
+
+    def __call__(self, attempt: Attempt) -> None:
+        self.tries += 1
+        if self._bench.clock.monotonic() < self._until:
+            self._bench.clock.pass_by(5.0)
+            raise errors.DriverUnavailable(detail="libvirtd restarts")
+
+
+def test_a_restart_of_the_hypervisors_daemon_is_waited_for(bench: Bench) -> None:
+    away = _Away(bench, for_s=20.0)
+    result = bench.runner.run(bench.attempt(), (Step("define", away),))
+    assert result is not None
+    assert result.outcome is Outcome.SUCCEEDED
+    assert away.tries == 5
+
+
+def test_a_build_that_can_go_elsewhere_does_not_wait_long(bench: Bench) -> None:
+    away = _Away(bench, for_s=50.0)
+    result = bench.runner.run(bench.attempt(), (Step("define", away),))
+    assert result is not None
+    assert result.error is not None
+    assert (result.error.code, result.error.retryable) == ("DriverUnavailable", True)
+    assert away.tries == 6
+
+
+def test_what_may_run_here_waits_as_long_as_its_budget_lasts(bench: Bench) -> None:
+    attempt = bench.attempt()
+    attempt.permitted = True
+    result = bench.runner.run(attempt, (Step("start", _Away(bench, for_s=50.0)),))
+    assert result is not None
+    assert result.outcome is Outcome.SUCCEEDED
+    attempt = bench.attempt()
+    attempt.permitted = True
+    result = bench.runner.run(attempt, (Step("start", _Away(bench, for_s=90.0)),))
+    assert result is not None
+    assert result.outcome is Outcome.FAILED

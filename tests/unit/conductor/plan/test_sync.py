@@ -46,7 +46,7 @@ def test_a_build_that_worked_makes_the_instance_active_and_its_placement_too() -
     assert Finish("op", 1, OperationState.SUCCEEDED) in plan.effects
     assert any(isinstance(e, Move) and e.to is PlacementState.ACTIVE for e in plan.effects)
     [vm] = [e for e in plan.effects if isinstance(e, Vm)]
-    assert (vm.vm_state, vm.power_state, vm.host, vm.launched) == (VmState.ACTIVE, PowerState.RUNNING, "h1", True)
+    assert (vm.vm_state, vm.power_state, vm.launched) == (VmState.ACTIVE, PowerState.RUNNING, True)
     assert [a.verdict for a in plan.acks] == [Verdict.APPLIED]
 
 
@@ -57,6 +57,29 @@ def test_a_failed_build_goes_elsewhere_and_gives_back_only_what_is_known_to_be_g
     assert any(isinstance(e, Release) for e in plan.effects) is clean
     assert any(isinstance(e, Move) and e.to is PlacementState.LEAVING for e in plan.effects) is not clean
     assert not any(isinstance(e, Finish) for e in plan.effects)
+
+
+def test_a_permitted_build_that_failed_goes_elsewhere_only_when_its_host_says_that_it_is_gone() -> None:
+    permitted = placement(PlacementState.PERMITTED)
+    plan = ended(operation(), permitted, outcome=Outcome.FAILED, error=ERROR, clean=False)
+    assert [type(e) for e in plan.effects] == [Move]
+    leaving = placement(PlacementState.LEAVING)
+    plan = SyncPlan()
+    plan_gone(plan, facts(operation(), leaving), "h1", Gone(instance_uuid="i", epoch=1))
+    assert plan.effects == [Release("i", "h1", 1), Requeue(operation(), "h1")]
+    plan = ended(operation(), permitted, outcome=Outcome.FAILED, error=ERROR, clean=True)
+    assert any(isinstance(e, Requeue) for e in plan.effects)
+
+
+def test_gone_of_an_earlier_host_moves_no_build() -> None:
+    plan = SyncPlan()
+    rows = facts(
+        operation(host="h2", attempt=2),
+        placement(PlacementState.LEAVING),
+        placement(PlacementState.HELD, host="h2", epoch=2),
+    )
+    plan_gone(plan, rows, "h1", Gone(instance_uuid="i", epoch=1))
+    assert plan.effects == [Release("i", "h1", 1)]
 
 
 @pytest.mark.parametrize(("attempt", "retryable"), [(3, True), (1, False)])

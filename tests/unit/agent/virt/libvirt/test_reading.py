@@ -33,6 +33,7 @@ NOW = datetime(2024, 5, 1, tzinfo=UTC)
         (libvirt.VIR_DOMAIN_RUNNING, 1, PowerState.RUNNING),
         (libvirt.VIR_DOMAIN_BLOCKED, 0, PowerState.RUNNING),
         (libvirt.VIR_DOMAIN_PAUSED, 1, PowerState.PAUSED),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP, PowerState.UNKNOWN),
         (libvirt.VIR_DOMAIN_SHUTDOWN, 0, PowerState.RUNNING),
         (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED, PowerState.SHUTDOWN),
         (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, PowerState.CRASHED),
