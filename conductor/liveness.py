@@ -34,6 +34,7 @@ class Liveness:
     silent_after_s: float
     brake_share: float
     _heard: dict[str, _Heard] = field(default_factory=dict)
+    _fell_at: dict[str, float] = field(default_factory=dict)  # hosts this conductor let fall, and when
 
     def judge(self, pulses: Sequence[Pulse], now: float, *, echo: bool) -> Judgement:
         """Judge all hosts from their rows.
@@ -54,7 +55,11 @@ class Liveness:
         silent = {p.host for p in pulses if now - self._heard[p.host].since > self.silent_after_s}
         fell = {p.host for p in pulses if p.up and p.host in silent}
         rose = {p.host for p in pulses if not p.up and p.host not in silent and self._heard[p.host].moved}
-        braked = len(fell) >= 3 and len(fell) > self.brake_share * len(pulses)
+        # Hosts that go together are not noticed in the same round: those of the last window count too.
+        together = fell | {host for host, at in self._fell_at.items() if now - at <= self.silent_after_s}
+        braked = len(together) >= 3 and len(together) > self.brake_share * len(pulses)
+        if not braked:
+            self._fell_at.update(dict.fromkeys(fell, now))
         return Judgement(
             silent=frozenset(silent),
             fell=frozenset() if braked else frozenset(fell),

@@ -31,7 +31,9 @@ __all__ = ["Conductor", "ConductorOptions"]
 LOG = log.get(__name__)
 
 HEARTBEAT_EVERY_S = 10.0
+#: at most; four echoes within the time after which a host counts as silent tell a broken broker from silent hosts
 ECHO_EVERY_S = 5.0
+ECHOES_A_SILENCE = 4
 ECHO_TIMEOUT_S = 3.0
 
 
@@ -59,6 +61,8 @@ class Conductor:
         self._depot: Depot | None = None
         self._round: Task | None = None
         self._echoed_at = -ECHO_EVERY_S
+        silence_s = options.times.sync_interval_s * options.times.silent_factor
+        self._echo_every_s = min(ECHO_EVERY_S, silence_s / ECHOES_A_SILENCE)
         self._beat_at = -HEARTBEAT_EVERY_S
 
     def start(self) -> None:
@@ -126,7 +130,7 @@ class Conductor:
     def _echo(self) -> bool:
         """Whether a message of ours comes back through the broker; asked every few seconds."""
         now = self._runtime.clock.monotonic()
-        if now - self._echoed_at < ECHO_EVERY_S:
+        if now - self._echoed_at < self._echo_every_s:
             return True
         try:
             address = Address(contract.CONTRACT.topic, self.name)

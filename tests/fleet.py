@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
+import psycopg.sql
 
 from drover import retry
 from drover.conf import load
@@ -127,6 +128,13 @@ class Fleet:
         """
         with psycopg.connect(self.database_url, connect_timeout=5) as conn:
             return conn.execute(query, values).fetchall()
+
+    def count(self, table: str) -> int:
+        """Rows of one table."""
+        query = psycopg.sql.SQL("SELECT count(*) FROM {}").format(psycopg.sql.Identifier(table))
+        with psycopg.connect(self.database_url, connect_timeout=5) as conn:
+            [row] = conn.execute(query).fetchall()
+        return int(row[0])
 
     def until(self, look: Callable[[], T], what: str) -> T:
         """Look until the answer is true; the answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,12 @@ class Guest:
 
 def guests(fleet: Fleet) -> list[Guest]:
     """Every domain of every host, whoever made it."""
-    look = _fake_guests if fleet.lab.spec().driver is Driver.FAKE else _domains
-    found = [guest for host in fleet.lab.spec().host_names() for guest in look(fleet, host)]
+    hosts = fleet.lab.spec().host_names()
+    if fleet.lab.spec().driver is Driver.FAKE:
+        found = [guest for host in hosts for guest in _fake_guests(fleet, host)]
+    else:
+        pids = {(host, uuid): pid for host, uuid, pid in qemus(fleet)}
+        found = [guest for host in hosts for guest in _domains(fleet, host, pids)]
     return sorted(found, key=lambda guest: (guest.host, guest.uuid))
 
 
@@ -210,10 +214,9 @@ def _fake_guests(fleet: Fleet, host: str) -> list[Guest]:
     ]
 
 
-def _domains(fleet: Fleet, host: str) -> list[Guest]:
+def _domains(fleet: Fleet, host: str, pids: Mapping[tuple[str, str], int]) -> list[Guest]:
     import libvirt
 
-    pids = {uuid: pid for where, uuid, pid in qemus(fleet) if where == host}
     connection = libvirt.open(fleet.lab.uri(host))
     try:
         found = []
@@ -222,7 +225,7 @@ def _domains(fleet: Fleet, host: str) -> list[Guest]:
             stamp = ET.fromstring(domain.XMLDesc()).find(f"metadata/{_STAMP}")
             assert stamp is not None, f"{domain.name()} on {host} is not Drover's"
             assert stamp.attrib["uuid"] == uuid
-            epoch, life = int(stamp.attrib["epoch"]), pids.get(uuid, 0)
+            epoch, life = int(stamp.attrib["epoch"]), pids.get((host, uuid), 0)
             assert bool(life) is bool(domain.isActive()), f"libvirt and the machine disagree on {uuid}"
             found.append(Guest(host=host, uuid=uuid, epoch=epoch, running=bool(life), life=life))
         return found

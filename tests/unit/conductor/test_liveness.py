@@ -33,6 +33,15 @@ def test_a_host_that_was_down_rises_by_a_sync_and_not_by_an_old_row() -> None:
     assert liveness.judge(pulses(8, up=False), 6.0, echo=True).rose == {"h0"}
 
 
+def test_hosts_that_fall_one_by_one_within_a_window_pull_the_brake_too() -> None:
+    liveness = Liveness(20.0, 0.2)
+    for at, marks in ((0.0, (1, 1, 1, 1)), (1.0, (1, 2, 2, 2)), (2.0, (1, 2, 3, 3)), (3.0, (1, 2, 3, 4))):
+        liveness.judge(pulses(*marks), at, echo=True)
+    judged = [liveness.judge(pulses(1, 2, 3, 4 + n), 20.5 + n, echo=True) for n in range(4)]
+    assert [sorted(j.fell) for j in judged] == [["h0"], ["h0", "h1"], [], []]
+    assert [j.braked for j in judged] == [False, False, True, True]
+
+
 def test_mass_silence_pulls_the_brake_and_a_few_silent_hosts_do_not() -> None:
     many = Liveness(20.0, 0.2)
     many.judge(pulses(*[1] * 10), 0.0, echo=True)

@@ -28,6 +28,8 @@ from drover.db.failure import translate
         ("42P01", errors.StatementRefused),  # no such table
         ("42601", errors.StatementRefused),  # syntax
         ("25006", errors.StatementRefused),  # writing in a read-only transaction
+        ("22001", errors.ValueRefused),  # text too long
+        ("22003", errors.ValueRefused),  # number out of range
         ("23505", errors.StoreConflict),  # unique violation
         ("23503", errors.StoreConflict),  # foreign key violation
     ],
@@ -40,6 +42,20 @@ def test_a_connection_lost_has_no_state() -> None:
     lost = translate(psycopg.OperationalError("server closed the connection\nunexpectedly"))
     assert type(lost) is errors.StoreUnavailable
     assert lost.message == "database unavailable: server closed the connection unexpectedly"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+        OverflowError("Python int too large to convert to SQLite INTEGER"),
+    ],
+)
+def test_what_a_driver_cannot_even_send_is_the_callers_value(error: Exception) -> None:
+    refused = translate(error)
+    assert type(refused) is errors.ValueRefused
+    assert not refused.retryable
 
 
 def sqlite(code: int, message: str = "words") -> sqlite3.OperationalError:

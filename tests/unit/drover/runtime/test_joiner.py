@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from drover.runtime import Runtime
+from drover import errors
+from drover.runtime import Runtime, Task
 from drover.runtime.joiner import Joiner
 from drover.runtime.threads import ThreadRuntime
 
@@ -91,6 +92,97 @@ def test_a_failing_handler_fails_every_caller(runtime: Runtime, error: type[Base
     tasks = [runtime.spawn("ask", ask) for _ in range(3)]
     assert all(task.join(30) for task in tasks)
     assert outcomes.drain() == [error] * 3
+
+
+def test_a_poisonous_request_harms_only_itself(runtime: Runtime) -> None:
+    batches: list[list[int]] = []
+    entered, gate = runtime.event(), runtime.event()
+
+    def handle(requests: Sequence[int]) -> Sequence[int | Exception]:
+        batches.append(list(requests))
+        entered.set()
+        assert gate.wait(30)
+        if -1 in requests:
+            raise RuntimeError("poison")
+        return [number * 2 for number in requests]
+
+    joiner: Joiner[int, int] = Joiner(runtime, handle, window_s=0.0)
+    outcomes = runtime.queue()
+
+    def ask(number: int) -> None:
+        try:
+            outcomes.put(joiner.submit(number))
+        except RuntimeError as exc:
+            outcomes.put(str(exc))
+
+    tasks = [runtime.spawn("first", lambda: ask(1))]
+    assert entered.wait(30)
+    tasks += [runtime.spawn("later", lambda n=n: ask(n)) for n in (2, -1, 3)]  # type: ignore[misc]
+    _until(runtime, lambda: len(joiner._waiting) == 3)
+    gate.set()
+    assert all(task.join(30) for task in tasks)
+    assert sorted(map(str, outcomes.drain())) == ["2", "4", "6", "poison"]
+    assert sorted(len(batch) for batch in batches) == [1, 1, 1, 1, 3]
+
+
+def test_what_is_unavailable_for_one_is_so_for_all(runtime: Runtime) -> None:
+    tries: list[int] = []
+
+    def handle(requests: Sequence[int]) -> Sequence[int | Exception]:
+        tries.append(len(requests))
+        raise errors.StoreUnavailable(detail="gone")
+
+    joiner: Joiner[int, int] = Joiner(runtime, handle, window_s=0.2)
+    outcomes = runtime.queue()
+
+    def ask() -> None:
+        try:
+            joiner.submit(1)
+        except errors.StoreUnavailable as exc:
+            outcomes.put(exc.code)
+
+    tasks = [runtime.spawn("ask", ask) for _ in range(3)]
+    assert all(task.join(30) for task in tasks)
+    assert outcomes.drain() == ["StoreUnavailable"] * 3
+    assert sum(tries) == 3
+
+
+class ArrivalRuntime(ThreadRuntime):
+    """In each window, that many requests come."""
+
+    def __init__(self, arrivals: list[int]) -> None:
+        super().__init__()
+        self.arrivals = arrivals
+        self.windows = 0
+        self.tasks: list[Task] = []
+        self.joiner: Joiner[int, int]
+
+    def sleep(self, seconds: float) -> None:
+        if seconds != WINDOW_S:
+            return super().sleep(seconds)
+        coming = self.arrivals[self.windows] if self.windows < len(self.arrivals) else 0
+        self.windows += 1
+        there = len(self.joiner._waiting)
+        self.tasks += [self.spawn("ask", lambda: _ignore(self.joiner.submit(0))) for _ in range(coming)]
+        return _until(self, lambda: len(self.joiner._waiting) == there + coming)
+
+
+WINDOW_S = 0.0625
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "windows", "batch"),
+    [([], 1, 1), ([2, 0, 1], 2, 3), ([1, 1, 1], 4, 4), ([1] * 9, 5, 6)],
+)
+def test_a_leader_waits_on_while_requests_keep_coming(arrivals: list[int], windows: int, batch: int) -> None:
+    runtime = ArrivalRuntime(arrivals)
+    handler = Handler(runtime)
+    handler.gate.set()
+    runtime.joiner = Joiner(runtime, handler, window_s=WINDOW_S)
+    runtime.joiner.submit(0)
+    assert all(task.join(30) for task in runtime.tasks)
+    assert runtime.windows == windows
+    assert [len(each) for each in handler.batches] == [batch]
 
 
 def test_too_few_answers_are_an_error_not_a_hang(runtime: Runtime) -> None:
