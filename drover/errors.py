@@ -86,6 +86,13 @@ class MessageTooLarge(BadInput):
     template = "message of {size_bytes} bytes is over the limit of {limit_bytes}"
 
 
+class ValueRefused(BadInput):
+    """A value of the request that no database holds: a NUL in text, text too long, a number out of range."""
+
+    code = "ValueRefused"
+    template = "a value cannot be stored: {detail}"
+
+
 class InvalidName(BadInput):
     code = "InvalidName"
     template = "{name!r} is no valid {what}: {reason}"

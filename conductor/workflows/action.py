@@ -118,7 +118,9 @@ class ActionWorkflow:
             try:
                 before = recalled({**known, **remember}, job.key, job.digest)
                 target = targets.pop(job.ref, None)
-                if before is not None:
+                if job.key in remember:
+                    later[place] = job  # a repeat of what this round writes
+                elif before is not None:
                     written.answers[place] = _existing(conn, before)
                 elif target is None:  # by its name, or another request of this round has it
                     uuid = instance.resolve(conn, job.ref, project_id=job.ctx.project_id).uuid

@@ -18,7 +18,9 @@ class AgentSettings:
     state_dir: str = setting("/var/lib/drover/agent", "Journal, host identity and lock. One agent per directory.")
     driver: str = setting("libvirt", "Virt driver: an entry point of group drover.virt_drivers.")
     address: str = setting("", "Management address shown in host show; empty: the host name.")
-    machine_id_file: str = setting("/etc/machine-id", "Who this machine is; differs where labs run several hosts on one.")
+    machine_id_file: str = setting(
+        "/etc/machine-id", "Who this machine is; differs where labs run several hosts on one."
+    )
     boot_id_file: str = setting("/proc/sys/kernel/random/boot_id", "New with every boot; likewise.")
     build_pool: int = setting(4, "Builds at once.", minimum=1, maximum=64)
     lifecycle_pool: int = setting(4, "Starts, stops and reboots at once.", minimum=1, maximum=64)

@@ -52,6 +52,8 @@ def translate(error: BaseException) -> errors.DroverError:
         return errors.StoreBusy(detail=_one_line(error))
     if isinstance(error, sa.PendingRollbackError):
         return errors.StoreUnavailable(detail="the connection was lost within the transaction")
+    if isinstance(error, (UnicodeError, OverflowError)):  # of a driver that cannot even send it
+        return errors.ValueRefused(detail=_one_line(error))
     return errors.StatementRefused(detail=_one_line(error))
 
 
@@ -61,6 +63,8 @@ def _from_psycopg(error: psycopg.Error) -> errors.DroverError:
     state = error.sqlstate or ""
     if isinstance(error, psycopg.IntegrityError):
         return errors.StoreConflict(constraint=error.diag.constraint_name or "", detail=detail)
+    if isinstance(error, psycopg.DataError):
+        return errors.ValueRefused(detail=detail)
     if state in _BUSY:
         return errors.StoreBusy(detail=detail)
     if state == _IDLE_TOO_LONG or state.startswith(_UNAVAILABLE):
