@@ -16,6 +16,7 @@ import subprocess
 from pathlib import Path
 
 from drover import errors
+from drover.runtime import proc
 
 __all__ = ["PrivatePostgres"]
 
@@ -135,7 +136,7 @@ class PrivatePostgres:
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and (entry / "cwd").readlink() == self._data and not _is_zombie(entry):
+                if entry.name.isdigit() and proc.working_directory(entry) == self._data and not _is_zombie(entry):
                     found.append(int(entry.name))
             except OSError:
                 continue  # ended meanwhile, or of another user

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from drover.runtime import proc
+
 __all__ = ["CONT", "KILL", "STOP", "TERM", "VARIABLE", "Program", "end", "find", "send", "start", "wait"]
 
 #: environment variable that carries the mark
@@ -26,8 +28,6 @@ CONT = int(signal.SIGCONT)
 
 #: indexes into /proc/PID/stat behind the command name, which may hold anything
 _STATE, _PARENT, _STARTED = 0, 1, 19
-#: more than any environment that carries a mark of ours; one read gets it whole
-_ENVIRONMENT_BYTES = 1 << 20
 #: seconds that a killed process may take to go; more means it is stuck in the kernel
 _DEATH_S = 30.0
 
@@ -78,7 +78,7 @@ def find(prefix: str) -> list[Program]:
         if not entry.name.isdigit():
             continue
         try:
-            environment = _environment(entry)
+            environment = proc.environment(entry)
             # Nearly every process ends here, and this is asked often while a lab starts.
             if wanted not in environment:
                 continue
@@ -88,15 +88,6 @@ def find(prefix: str) -> list[Program]:
         except OSError:
             continue  # ended meanwhile, or not ours to see
     return sorted(found, key=lambda program: (program.started_ticks, program.pid))
-
-
-def _environment(entry: Path) -> bytes:
-    """What the process was started with; a third of the CPU of :meth:`Path.read_bytes`."""
-    handle = os.open(entry / "environ", os.O_RDONLY)
-    try:
-        return os.read(handle, _ENVIRONMENT_BYTES)
-    finally:
-        os.close(handle)
 
 
 def send(program: Program, number: int) -> bool:

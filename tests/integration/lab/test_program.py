@@ -102,3 +102,24 @@ def test_with_the_first_process_of_a_pid_namespace_all_of_it_ends(
     program.send(first, program.KILL)
     assert program.wait(first, 30.0)
     assert [one for one in program.find(mark) if one.name == "sleep"] == []
+
+
+def test_a_root_that_may_not_trace_finds_the_programs_of_others(mark: str, tmp_path: Path) -> None:
+    """As in a container: everything of root's but CAP_SYS_PTRACE."""
+    require("root")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", *SLEEP]
+    script = (
+        "import sys; from pathlib import Path; from drover.runtime import program, proc\n"
+        f"program.start({nobody!r}, mark=sys.argv[1], log=Path(sys.argv[2]))\n"
+        "while not (those := [one for one in program.find(sys.argv[1]) if one.name == 'sleep']): pass\n"
+        "assert proc.working_directory(Path(f'/proc/{those[0].pid}')) == Path('/')\n"
+        "program.end(those)\n"
+        "assert program.find(sys.argv[1]) == []\n"
+        "open(sys.argv[2], 'a').write('still root')"
+    )
+    subprocess.run(
+        ["setpriv", "--bounding-set=-sys_ptrace", sys.executable, "-c", script, mark, str(tmp_path / "log")],
+        check=True,
+        timeout=60,
+    )
+    assert (tmp_path / "log").read_text() == "still root"
