@@ -2,64 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy import Connection, TextClause, text
 
-from sqlalchemy import BindParameter, Connection, String, bindparam, case, exists, or_, update
-
-from drover.db.schema import allocation, instance, operation
+from drover.db.bulk import recordset
 from drover.objects import codec
 from drover.objects.sync import SyncRequest
 from drover.states import PlacementState, PowerState, VmState
 
 __all__ = ["observe"]
 
-#: what a guest that changed by itself means for its vm_state (Nova's periodic power sync does the same)
-_OFF = (PowerState.SHUTDOWN.value, PowerState.CRASHED.value)
-
 
 def observe(conn: Connection, request: SyncRequest) -> None:
-    """Apply the observations of one sync.
+    """Apply the observations of one sync, all by one statement.
 
     Each applies only if it is newer (session and seq) and from the host and epoch of the active placement; the
     vm_state follows the guest only while no operation is unfinished.
     """
+    rows = [
+        {
+            "uuid": item.instance_uuid,
+            "epoch": item.epoch,
+            "power": item.power_state.value,
+            "seen": codec.to_json(item.usage) if item.usage is not None else None,
+        }
+        for item in sorted(request.observations, key=lambda o: o.instance_uuid)
+    ]
     stamp = request.session * 2**32 + request.seq
-    i = instance.c
-    mine = (
-        exists()
-        .where(
-            allocation.c.instance_uuid == i.uuid,
-            allocation.c.host == request.host,
-            allocation.c.epoch == bindparam("b_epoch"),
-            allocation.c.state == PlacementState.ACTIVE.value,
-        )
-        .correlate(instance)
+    conn.execute(_OBSERVE[conn.dialect.name], {"rows": codec.to_json(rows), "host": request.host, "stamp": stamp})
+
+
+def _statement(dialect: str) -> TextClause:
+    """A guest that changed by itself changes its instance's vm_state (Nova's periodic power sync does the same)."""
+    seen = recordset(dialect, "rows", {"uuid": "text", "epoch": "integer", "power": "text", "seen": "text"})
+    return text(
+        f"""
+UPDATE instance SET
+    power_state = o.power,
+    vm_state = CASE
+        WHEN EXISTS (SELECT 1 FROM operation WHERE instance_uuid = instance.uuid AND unfinished = 1) THEN vm_state
+        WHEN vm_state = '{VmState.ACTIVE}' AND o.power IN ('{PowerState.SHUTDOWN}', '{PowerState.CRASHED}')
+            THEN '{VmState.STOPPED}'
+        WHEN vm_state = '{VmState.STOPPED}' AND o.power = '{PowerState.RUNNING}' THEN '{VmState.ACTIVE}'
+        ELSE vm_state
+    END,
+    usage = COALESCE(o.seen, usage),
+    observed = :stamp
+FROM {seen} AS o
+WHERE instance.uuid = o.uuid AND observed < :stamp AND deleted_at IS NULL AND EXISTS (
+    SELECT 1 FROM allocation
+    WHERE instance_uuid = o.uuid AND host = :host AND epoch = o.epoch AND state = '{PlacementState.ACTIVE}'
+)
+"""  # noqa: S608  the words are our own
     )
-    busy = exists().where(operation.c.instance_uuid == i.uuid, operation.c.unfinished == 1).correlate(instance)
-    power: BindParameter[str] = bindparam("b_power", type_=String)
-    # no IN: its parameters cannot go with executemany
-    off = or_(*(power == state for state in _OFF))
-    follows = case(
-        (busy, i.vm_state),
-        ((i.vm_state == VmState.ACTIVE.value) & off, VmState.STOPPED.value),
-        ((i.vm_state == VmState.STOPPED.value) & (power == PowerState.RUNNING.value), VmState.ACTIVE.value),
-        else_=i.vm_state,
-    )
-    statement = (
-        update(instance)
-        .where(i.uuid == bindparam("b_uuid"), i.observed < stamp, i.deleted_at.is_(None), mine)
-        .values(power_state=power, vm_state=follows, observed=stamp)
-    )
-    with_usage = statement.values(usage=bindparam("b_usage"))
-    plain: list[dict[str, Any]] = []
-    full: list[dict[str, Any]] = []
-    for item in sorted(request.observations, key=lambda o: o.instance_uuid):
-        row = {"b_uuid": item.instance_uuid, "b_epoch": item.epoch, "b_power": item.power_state.value}
-        if item.usage is None:
-            plain.append(row)
-        else:
-            full.append({**row, "b_usage": codec.to_json(item.usage)})
-    if plain:
-        conn.execute(statement, plain)
-    if full:
-        conn.execute(with_usage, full)
+
+
+_OBSERVE = {dialect: _statement(dialect) for dialect in ("postgresql", "sqlite")}

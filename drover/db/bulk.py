@@ -18,7 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from drover.db.engine import insert_ignore
 from drover.objects import codec
 
-__all__ = ["among", "insert_rows", "listed"]
+__all__ = ["among", "insert_rows", "listed", "recordset"]
 
 
 class among(FunctionElement[bool]):  # noqa: N801  reads as a word of SQL
@@ -47,6 +47,19 @@ def _among_sqlite(element: among, compiler: SQLCompiler, **kwargs: Any) -> str:
 def listed(values: Iterable[str]) -> str:
     """The parameter of :class:`among`: each value once, in order."""
     return codec.to_json(sorted(set(values)))
+
+
+def recordset(dialect: str, parameter: str, columns: Mapping[str, str]) -> str:
+    """What follows FROM in a statement over rows that are given as one JSON parameter (a list of objects).
+
+    :param columns: SQL type by name.
+    """
+    if dialect == "postgresql":
+        # The function's alias must name its columns, so the statement's own goes around it.
+        typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        return f"(SELECT * FROM json_to_recordset(CAST(:{parameter} AS json)) AS r({typed}))"  # noqa: S608  no user's words
+    extracted = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+    return f"(SELECT {extracted} FROM json_each(:{parameter}))"  # noqa: S608  no user's words
 
 
 def insert_rows(
