@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 
 from drover import errors
-from drover.runtime import proc
+from drover.runtime import proc, program
 
 __all__ = ["PrivatePostgres"]
 
@@ -71,6 +71,8 @@ class PrivatePostgres:
         self._port = port
         self._address = address
         self._durable = durable
+        # The server itself writes its title over its environment.
+        self._mark = f"postgresql:{self._directory}"
 
     @property
     def url(self) -> str:
@@ -132,8 +134,8 @@ class PrivatePostgres:
         return pid if pid in self._processes() else None
 
     def _processes(self) -> list[int]:
-        """Everything that works in the data directory: no other process than this server's does."""
-        found = []
+        """Everything that works in the data directory: no other process than this server's does; and what prepares it."""
+        found = [one.pid for one in program.find(self._mark) if one.mark == self._mark]
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and proc.working_directory(entry) == self._data and not _is_zombie(entry):
@@ -193,17 +195,22 @@ class PrivatePostgres:
             shutil.chown(beside, owner)
         beside.rename(path)
 
-    def _run(self, program: str, *arguments: str, text: str = "", log: Path | None = None) -> None:
+    def _run(self, command: str, *arguments: str, text: str = "", log: Path | None = None) -> None:
         owner = _server_user()
-        command = [*(_as_user(owner) if owner else ()), str(_programs() / program), *arguments]
+        argv = [*(_as_user(owner) if owner else ()), str(_programs() / command), *arguments]
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=False, cwd=self._directory, env=_environment()
+            argv, input=text, capture_output=True, text=True, check=False, cwd=self._directory, env=self._environment()
         )
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
             if log is not None and log.exists():
                 said += " | " + " | ".join(log.read_text(errors="replace").splitlines()[-5:])
-            raise errors.Unavailable(what="PostgreSQL", detail=f"{program}: {said}")
+            raise errors.Unavailable(what="PostgreSQL", detail=f"{command}: {said}")
+
+    def _environment(self) -> dict[str, str]:
+        """Ours without PGHOST and its kin, which would lead psql elsewhere."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        return {**ours, program.VARIABLE: self._mark}
 
     def _bury(self) -> None:
         """Remove what a killed postmaster left: its backends, its lock files and its System V segment.
@@ -246,11 +253,6 @@ def _server_user() -> str | None:
 
 def _as_user(name: str) -> tuple[str, ...]:
     return ("setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", "--")
-
-
-def _environment() -> dict[str, str]:
-    """Ours without PGHOST and its kin, which would lead psql elsewhere."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _is_zombie(entry: Path) -> bool:

@@ -99,7 +99,9 @@ class PrivateRabbit:
         self._dist_port = dist_port
         self._epmd_port = epmd_port or dist_port + 1
         self._runtime = runtime
-        self._mark = f"rabbitmq:{self.directory}"
+        # Not known by their names: each is a start program's first.
+        self._mark_node = f"rabbitmq:{self.directory}"
+        self._mark_epmd = f"epmd:{self.directory}"
 
     @property
     def url(self) -> str:
@@ -115,12 +117,12 @@ class PrivateRabbit:
         if not (_BIN / "rabbitmq-server").exists():
             raise errors.Unavailable(what="RabbitMQ", detail="package rabbitmq-server is not installed")
         self._prepare()
-        if not self._running("epmd"):
-            self._run(["epmd", "-address", self.address, "-port", str(self._epmd_port)])
+        if not _running(self._mark_epmd):
+            self._run(["epmd", "-address", self.address, "-port", str(self._epmd_port)], self._mark_epmd)
         if not self._node():
             if is_listening(self.address, self.port):
                 raise errors.Unavailable(what="RabbitMQ", detail=f"port {self.port} is taken by another process")
-            self._run([str(_BIN / "rabbitmq-server")])
+            self._run([str(_BIN / "rabbitmq-server")], self._mark_node)
         self._wait_ready(timeout_s)
 
     def is_running(self) -> bool:
@@ -128,25 +130,21 @@ class PrivateRabbit:
 
     def pid(self) -> int | None:
         """The node's Erlang machine, or None when it does not run."""
-        return next((one.pid for one in self._running("beam.smp")), None)
+        return next((one.pid for one in self._node() if one.name == "beam.smp"), None)
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Ask it to end, and end it when it does not; no process is left."""
-        program.end(self._running("beam.smp"), grace_s=timeout_s)
-        program.end(self._running())
+        program.end((one for one in self._node() if one.name == "beam.smp"), grace_s=timeout_s)
+        program.end([*_running(self._mark_node), *_running(self._mark_epmd)])
 
     def kill9(self) -> None:
         """As a crash of the broker; epmd lives on."""
         program.end(self._node())
 
-    def _running(self, name: str = "") -> list[program.Program]:
-        """Processes of this broker, of one executable when *name* is given."""
-        found = program.find(self._mark)
-        return [one for one in found if one.mark == self._mark and name in ("", one.name)]
-
     def _node(self) -> list[program.Program]:
         """The node and its helpers, or the start script it is about to come from."""
-        return [one for one in self._running() if one.name != "epmd"]
+        # Erlang starts an epmd when there is none yet.
+        return [one for one in _running(self._mark_node) if one.name != "epmd"]
 
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -180,7 +178,7 @@ class PrivateRabbit:
         partial.write_text(text)
         partial.replace(self.directory / name)
 
-    def _run(self, command: list[str]) -> None:
+    def _run(self, command: list[str], mark: str) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         files = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
         identity: dict[str, Any] = {}
@@ -190,7 +188,7 @@ class PrivateRabbit:
         with (self.directory / "output.log").open("ab") as output:
             subprocess.Popen(
                 ["prlimit", f"--nofile={files}", *command],
-                env=self._environment(),
+                env={**self._environment(), program.VARIABLE: mark},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -205,7 +203,6 @@ class PrivateRabbit:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),  # the Erlang cookie
-            program.VARIABLE: self._mark,
             "ERL_EPMD_ADDRESS": self.address,
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": "drover@localhost",
@@ -244,3 +241,7 @@ class PrivateRabbit:
         output = self.directory / "output.log"
         words = output.read_text(errors="replace").split() if output.exists() else []
         return " ".join(words)[-500:]
+
+
+def _running(mark: str) -> list[program.Program]:
+    return [one for one in program.find(mark) if one.mark == mark]

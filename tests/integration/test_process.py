@@ -20,6 +20,10 @@ runtime = ThreadRuntime()
 fatal = process.Fatal()
 mode = sys.argv[1]
 
+def say(word):
+    sys.stdout.write(f"{word}\\n")  # in one piece: two threads speak
+    sys.stdout.flush()
+
 class Sample:
     stopped = runtime.event()
 
@@ -29,17 +33,17 @@ class Sample:
         if mode == "stale":
             runtime.spawn("sync", lambda: fatal(errors.StaleSession(host="h1", session=1, current=2)))
         if mode == "waits":
-            print("begun", flush=True)
+            say("begun")
             self.stopped.wait()
             return
-        print("begun", flush=True)
+        say("begun")
 
     def stop(self):
         self.stopped.set()
-        print("draining", flush=True)
+        say("draining")
         if mode == "stuck":
             runtime.event().wait()
-        print("drained", flush=True)
+        say("drained")
 
 sys.exit(process.run(Sample(), runtime, "sample", fatal=fatal))
 """
