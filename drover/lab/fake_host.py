@@ -14,7 +14,7 @@ from pathlib import Path
 
 from drover import errors
 from drover.lab.layout import Layout
-from drover.lab.part import Parts, wait_until
+from drover.lab.part import Parts
 from drover.lab.spec import LabSpec, host_uuid_of
 from drover.runtime import Runtime, program
 from drover.runtime.port import is_listening
@@ -74,8 +74,7 @@ class FakeHosts:
         port = self._spec.link_port(host)
         forward = f"127.0.0.1:{port}=127.0.0.1:{self._spec.broker_port}"
         self._parts.start(_link(host), [sys.executable, "-m", "drover.lab.relay", forward])
-        log = self._layout.log(_link(host))
-        wait_until(self._runtime, lambda: is_listening("127.0.0.1", port), f"the link of {host}", log)
+        self._parts.await_ready(_link(host), lambda: is_listening("127.0.0.1", port), f"the link of {host}")
 
     def _signal_link(self, host: str, number: int) -> None:
         link = self._parts.running().get(_link(host))

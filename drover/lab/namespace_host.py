@@ -15,7 +15,7 @@ from pathlib import Path
 from drover import errors
 from drover.lab import libvirtd
 from drover.lab.layout import Layout
-from drover.lab.part import Parts, wait_until
+from drover.lab.part import Parts
 from drover.lab.spec import GATEWAY, LabSpec, address_of, host_uuid_of
 from drover.runtime import Runtime
 from drover.runtime.program import Program
@@ -102,7 +102,7 @@ class NamespaceHosts:
         ready.unlink(missing_ok=True)
         script = ["bash", str(_SCRIPTS / "fabric.sh"), f"{GATEWAY}/24", PROVIDER_CIDR, str(ready)]
         self._parts.start(FABRIC, ["unshare", "--net", "--", *script, *_INIT])
-        wait_until(self._runtime, ready.exists, "the fabric", self._layout.log(FABRIC))
+        self._parts.await_ready(FABRIC, ready.exists, "the fabric")
         self._parts.await_running(FABRIC)
 
     def _start_relay(self) -> None:
@@ -119,7 +119,7 @@ class NamespaceHosts:
         spaces = ["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
         script = ["bash", str(_SCRIPTS / "host.sh"), host, str(place), str(ready)]
         self._parts.start(host, ["unshare", *spaces, "--", *script, *_INIT])
-        wait_until(self._runtime, ready.exists, f"{host} to boot", self._layout.log(host))
+        self._parts.await_ready(host, ready.exists, f"{host} to boot")
         self._parts.await_running(host)
 
     def _plug(self, host: str) -> None:
@@ -156,6 +156,6 @@ class NamespaceHosts:
         for name, argv in libvirtd.COMMANDS.items():
             if f"{host}.{name}" not in running:
                 self._parts.start(f"{host}.{name}", self.command(host, argv), {"LC_ALL": "C.UTF-8"})
-        socket, log = self._layout.socket(host), self._layout.log(f"{host}.libvirtd")
-        wait_until(self._runtime, lambda: libvirtd.answers(socket), f"libvirtd of {host}", log, look_s=libvirtd.LOOK_S)
+        name, socket = f"{host}.libvirtd", self._layout.socket(host)
+        self._parts.await_ready(name, lambda: libvirtd.answers(socket), f"libvirtd of {host}", look_s=libvirtd.LOOK_S)
         libvirtd.keep_findings(self._layout.host(host))

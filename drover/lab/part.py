@@ -22,6 +22,8 @@ PATIENCE_S = 120.0
 #: seconds between two looks at what has no event to wait for (another process's file or socket)
 LOOK_S = 0.05
 _DAEMONS = ("libvirtd", "virtlogd")
+#: looks in a row that find nothing of a part, before it counts as ended
+_MISSED = 5
 
 
 class Parts:
@@ -51,8 +53,26 @@ class Parts:
 
         :raises errors.LabFailed: it does not appear.
         """
-        wait_until(self._runtime, lambda: name in self.running(), f"{name} to start", self._layout.log(name))
+        self.await_ready(name, lambda: name in self.running(), f"{name} to start")
         return self.running()[name]
+
+    def await_ready(self, name: str, ready: Callable[[], bool], what: str, *, look_s: float = LOOK_S) -> None:
+        """Wait for what shows that the part *name* is ready, but not for a part that has ended.
+
+        :raises errors.LabFailed: it ended, or did not come so far; with the end of its log.
+        """
+        log = self._layout.log(name)
+        missed = 0
+
+        def settled() -> bool:
+            nonlocal missed
+            # A process between two programs (exec) shows no environment for a moment, hence the second look.
+            missed = 0 if any(self._name(one) == name for one in program.find(self._mark + name)) else missed + 1
+            return ready() or missed == _MISSED
+
+        wait_until(self._runtime, settled, what, log, look_s=look_s)
+        if not ready():
+            raise errors.LabFailed(reason=f"{name} ended while the lab waited for {what}: {log_end(log)}")
 
     def end(self, names: Iterable[str], *, grace_s: float = 0.0) -> None:
         """End parts with all their children; a host's name stands for all that runs on it. Absent ones are fine."""
