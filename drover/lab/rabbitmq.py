@@ -109,7 +109,7 @@ class PrivateRabbit:
         password = json.loads((self.directory / "broker.json").read_text())["password"]
         return f"rabbit://{_USER}:{password}@{self.address}:{self.port}/{_VHOST}"
 
-    def start(self, timeout_s: float = 60.0) -> None:
+    def start(self, timeout_s: float = 120.0) -> None:
         """Running and ready afterwards; data of an earlier run is kept. Already running is fine.
 
         :raises errors.Unavailable: not installed, or not ready within *timeout_s*; the words say where to look.
