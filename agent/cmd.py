@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +16,14 @@ from drover import errors, log
 from drover.conf import Configuration, load
 from drover.conf.agent import AgentSettings
 from drover.conf.bus import BusSettings
+from drover.conf.health import HealthSettings
 from drover.conf.log import LogSettings
 from drover.conf.registry import all_groups
 from drover.conf.times import TimeSettings
+from drover.health import Health, Told, reaches_broker
 from drover.rpc.bus import Bus
 from drover.rpc.connect import connect
-from drover.runtime import Runtime
+from drover.runtime import Runtime, points
 from drover.runtime.process import Fatal, run
 from drover.runtime.threads import ThreadRuntime
 
@@ -38,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs = configuration.get(LogSettings)
         log.setup("agent", level=logs.level, file=logs.file)
         bus, agent = _compose(runtime, configuration, fatal)
+        probes = {"bus": reaches_broker(bus), "hypervisor": agent.check_hypervisor, "sync": agent.check_sync}
+        health = Health(runtime, configuration.get(HealthSettings), "agent", agent.host, probes, agent.facts)
     except errors.DroverError as exc:
         print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201  the log may not be there yet
         return exc.exit_code
-    code = run(agent, runtime, f"agent {agent.host}", fatal=fatal)
+    code = run(Told(agent, health), runtime, f"agent {agent.host}", fatal=fatal)
     bus.close()
     return code
 
@@ -53,7 +58,8 @@ def _compose(runtime: Runtime, configuration: Configuration, fatal: Fatal) -> tu
     bus = connect(runtime, configuration.get(BusSettings), f"agent-{host}")
     backend = registry.load(settings.driver)(runtime, configuration, settings.state_dir, host)
     ports = Ports(bus=bus, backend=backend, state_dir=FileStateDir(Path(settings.state_dir)), machine=machine)
-    return bus, Agent(runtime, ports, settings, configuration.get(TimeSettings), fatal=fatal)
+    stops = points.from_environment(runtime, os.environ)
+    return bus, Agent(runtime, ports, settings, configuration.get(TimeSettings), fatal=fatal, points=stops)
 
 
 if __name__ == "__main__":

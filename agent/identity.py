@@ -15,6 +15,7 @@ __all__ = ["FixedMachine", "LinuxMachine", "Machine", "host_identity", "next_inc
 
 _UUID_FILE = "host_uuid"
 _INCARNATION_FILE = "incarnation"
+_CHANCE_BITS = 32
 
 
 class Machine(Protocol):
@@ -81,12 +82,16 @@ def host_identity(runtime: Runtime, machine: Machine, state_dir: StateDir, name:
     )
 
 
-def next_incarnation(state_dir: StateDir) -> int:
-    """The number of this life of the agent: one more than any before it, also of one that died at once."""
+def next_incarnation(runtime: Runtime, state_dir: StateDir) -> int:
+    """The number of this life of the agent: higher than any before it, also of one that died at once.
+
+    Its low bits are chance: agents with copies of one state directory would else come to the same number, and pass
+    for one agent that repeats itself.
+    """
     kept = state_dir.read(_INCARNATION_FILE)
-    number = int(kept) + 1 if kept and kept.strip().isdigit() else 1
-    state_dir.write(_INCARNATION_FILE, f"{number}\n".encode())
-    return number
+    count = int(kept) + 1 if kept and kept.strip().isdigit() else 1
+    state_dir.write(_INCARNATION_FILE, f"{count}\n".encode())
+    return count << _CHANCE_BITS | runtime.random.randrange(1 << _CHANCE_BITS)
 
 
 def _first_line(path: Path) -> str:

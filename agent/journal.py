@@ -24,7 +24,7 @@ from drover.objects.sync import Order, Result
 from drover.runtime import Runtime
 from drover.states import Action
 
-__all__ = ["Journal", "Key"]
+__all__ = ["BegunOrder", "Journal", "Key"]
 
 LOG = log.get(__name__)
 
@@ -39,7 +39,9 @@ _BEGUN_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
+class BegunOrder:
+    """An order whose steps were begun."""
+
     operation_id: str
     attempt: int
     instance_uuid: str
@@ -48,7 +50,7 @@ class _Begun:
     at: datetime
 
 
-codec.prepare(_Begun)
+codec.prepare(BegunOrder)
 
 
 class Journal:
@@ -60,7 +62,7 @@ class Journal:
         self._gate = runtime.lock()  # protects all that follows
         self._syncing = runtime.lock()  # one fsync at a time; who waits for it mostly finds it done
         self._file: AppendFile | None = None
-        self._begun: dict[Key, _Begun] = {}
+        self._begun: dict[Key, BegunOrder] = {}
         self._marks: dict[Key, set[str]] = {}
         self._results: dict[Key, Result] = {}
         self._size = 0
@@ -84,7 +86,7 @@ class Journal:
 
     def begun(self, order: Order) -> None:
         """Steps of *order* begin now."""
-        begun = _Begun(
+        begun = BegunOrder(
             operation_id=order.operation_id,
             attempt=order.attempt,
             instance_uuid=order.instance_uuid,
@@ -100,14 +102,19 @@ class Journal:
         with self._gate:
             return key in self._begun
 
+    def unfinished(self) -> list[BegunOrder]:
+        """Orders that were begun and have no result, oldest first."""
+        with self._gate:
+            return [begun for key, begun in self._begun.items() if key not in self._results]
+
     def mark(self, key: Key, step: str) -> None:
-        """A step is done."""
+        """A step is done, or a fact was found that a later incarnation needs."""
         with self._gate:
             self._marks.setdefault(key, set()).add(step)
             self._append(["mark", *key, step])
 
     def marks(self, key: Key) -> frozenset[str]:
-        """Steps done so far, in this incarnation or an earlier one."""
+        """Steps done and facts found so far, in this incarnation or an earlier one."""
         with self._gate:
             return frozenset(self._marks.get(key, ()))
 
@@ -178,7 +185,7 @@ class Journal:
         try:
             kind, *rest = msgspec.json.decode(line)
             if kind == "begun":
-                begun = codec.from_plain(rest[0], _Begun)
+                begun = codec.from_plain(rest[0], BegunOrder)
                 self._begun[begun.operation_id, begun.attempt] = begun
             elif kind == "result":
                 result = codec.from_plain(rest[0], Result)

@@ -20,10 +20,16 @@ class Lease:
     def __init__(self, runtime: Runtime) -> None:
         self._clock = runtime.clock
         self._until_s = float("-inf")
+        self._sent_at_s = float("-inf")
 
     def renew(self, sent_at_s: float, lease_s: float) -> None:
         """A sync sent at *sent_at_s* was answered."""
         self._until_s = sent_at_s + lease_s
+        self._sent_at_s = sent_at_s
+
+    def age_s(self) -> float:
+        """Since the last answered sync was sent."""
+        return self._clock.monotonic() - self._sent_at_s
 
     def valid(self) -> bool:
         return self._clock.monotonic() < self._until_s

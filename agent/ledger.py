@@ -28,7 +28,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 #: orders in hand per worker of a pool; what waits behind a worker begins without a round trip
-_DEPTH = {PoolKind.BUILD: 2, PoolKind.LIFECYCLE: 4, PoolKind.DELETE: 8}
+_DEPTH = {PoolKind.BUILD: 2, PoolKind.LIFECYCLE: 4, PoolKind.DELETE: 8, PoolKind.SNAPSHOT: 2}
 #: memory of ended orders and removed guests, against late casts; what falls out is caught by the next sync
 _REMEMBERED = 4096
 _MOST_RESULTS = 100
@@ -105,13 +105,13 @@ class Ledger:
     # what comes in
 
     def offer(self, orders: Sequence[Order]) -> Changes:
-        """Orders from a cast: perhaps repeated, late or stale."""
-        changes = Changes()
+        """Orders from a cast: perhaps repeated, late or stale. None at all asks for a sync."""
+        changes = Changes(news=not orders)
         for order in orders:
             if self._closed or self._stale(order):
                 continue
             if self._room(VERBS[order.action].pool) > 0:
-                self._take(order, changes, confirmed=order.action is Action.BUILD)
+                self._take(order, changes, confirmed=VERBS[order.action].places)
             elif len(self._backlog) < _REMEMBERED:
                 self._backlog[order.operation_id, order.attempt] = order
         return changes
@@ -179,13 +179,17 @@ class Ledger:
     # parts of an answer
 
     def _drop(self, reply: SyncReply, changes: Changes) -> None:
+        doomed = {(leaving.instance_uuid, leaving.epoch) for leaving in reply.leaving}
+        doomed |= {(o.instance_uuid, o.epoch) for o in reply.orders if VERBS[o.action].supersedes}
         for drop in reply.drops:
             key = (drop.operation_id, drop.attempt)
             self._backlog.pop(key, None)
             work = self._works.get(key)
             if work is None:
                 continue
-            work.cancel(Reason.DROPPED)
+            # A guest that is deleted need not be brought back to what it was.
+            deleted = (work.order.instance_uuid, work.order.epoch) in doomed
+            work.cancel(Reason.SUPERSEDED if deleted else Reason.DROPPED)
             if not work.confirmed:
                 del self._works[key]
                 self._end(key, changes)
@@ -252,7 +256,7 @@ class Ledger:
                 del self._backlog[key]
                 if not self._stale(order):
                     room[kind] -= 1
-                    self._take(order, changes, confirmed=order.action is Action.BUILD)
+                    self._take(order, changes, confirmed=VERBS[order.action].places)
 
     # single orders
 
@@ -288,7 +292,7 @@ class Ledger:
         if order.action is not Action.DELETE and order.epoch <= self._removed.get(order.instance_uuid, 0):
             return True
         lane = self._lanes.get(order.instance_uuid, ())
-        least = order.epoch if order.action is Action.BUILD else order.epoch + 1
+        least = order.epoch if VERBS[order.action].places else order.epoch + 1
         return self._newer_in_hand(order) or any(work.order.epoch >= least for work in lane)
 
     def _newer_in_hand(self, order: Order) -> bool:

@@ -65,6 +65,7 @@ class Manager:
             PoolKind.BUILD: settings.build_pool,
             PoolKind.LIFECYCLE: settings.lifecycle_pool,
             PoolKind.DELETE: settings.delete_pool,
+            PoolKind.SNAPSHOT: settings.snapshot_pool,
         }
         self._parts = parts
         self._fatal = fatal
@@ -246,3 +247,6 @@ class _Leave:
 
     def lease(self) -> None:
         self._parts.lease.wait(self._work.token)
+
+    def alive(self) -> bool:
+        return self._parts.lease.valid()

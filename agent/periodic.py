@@ -16,6 +16,8 @@ LOG = log.get(__name__)
 
 #: between readings of what the host offers; it changes with packages and hardware
 _INVENTORY_INTERVAL_S = 60.0
+#: usage intervals without a look that ended, after which the hypervisor does not answer
+_OVERDUE = 3.0
 
 
 class Observer:
@@ -27,8 +29,17 @@ class Observer:
         self._settings = settings
         self._clock = parts.runtime.clock
         self._driver = parts.backend.driver
-        self._trouble = False
+        self._trouble: errors.DroverError | None = None
+        self._looked_s = self._clock.monotonic()  # when the last look at everything ended
         self._closed = False
+
+    def check(self) -> None:
+        """:raises errors.DriverError: how the last look ended, or that none has ended for long."""
+        if self._trouble is not None:
+            raise self._trouble
+        age_s = self._clock.monotonic() - self._looked_s
+        if age_s > _OVERDUE * self._parts.times.usage_interval_s:
+            raise errors.DriverTimeout(operation="look at all guests", timeout_s=round(age_s, 1))
 
     def run(self) -> None:
         """Until closed."""
@@ -70,9 +81,10 @@ class Observer:
             self._failed(exc)
         else:
             self._manager.saw_all(guests, stats)
-            if self._trouble:
+            self._looked_s = self._clock.monotonic()
+            if self._trouble is not None:
                 LOG.info("hypervisor answers again")
-                self._trouble = False
+                self._trouble = None
 
     def _read_inventory(self) -> None:
         try:
@@ -84,6 +96,6 @@ class Observer:
 
     def _failed(self, exc: errors.DroverError) -> None:
         self._manager.look_failed()
-        if not self._trouble:
+        if self._trouble is None:
             LOG.warning("hypervisor does not answer", code=exc.code, error=exc)
-            self._trouble = True
+        self._trouble = exc

@@ -1,19 +1,23 @@
-"""Named places where a test may stop the agent: one call, which does nothing in production."""
+"""The names of all places where a test may end the agent, from the step lists themselves."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
-__all__ = ["NoPoints", "Points"]
+from agent.operations.step import Step
+from drover.states import Action
 
-
-class Points(Protocol):
-    def hit(self, name: str) -> None:
-        """The agent is at *name*. May raise a BaseException that is no Exception: the incarnation is dead."""
+__all__ = ["points_of"]
 
 
-class NoPoints:
-    """Production's."""
+def points_of(steps: Mapping[Action, Sequence[Step]]) -> tuple[str, ...]:
+    """Every point that an order which succeeds passes: before and after each step, and with its result kept but
+    not told.
 
-    def hit(self, name: str) -> None:
-        """Go on."""
+    An order that fails passes ``<verb>.undo`` and ``<verb>.undo.done`` besides.
+    """
+    names: list[str] = []
+    for action, of_verb in steps.items():
+        names += [f"{action}.{step.name}{end}" for step in of_verb for end in ("", ".done")]
+        names.append(f"{action}.result")
+    return tuple(names)

@@ -12,9 +12,9 @@ from agent.journal import Journal
 from agent.lease import Lease
 from agent.manager import Manager, Parts
 from agent.operations.runner import Runner
+from agent.operations.snapshot import discard_left
 from agent.pace import Pace
 from agent.periodic import Observer
-from agent.points import NoPoints, Points
 from agent.rpc.endpoint import AgentEndpoint
 from agent.state_dir import StateDir
 from agent.sync import SyncLoop
@@ -30,6 +30,7 @@ from drover.rpc.conductor import ConductorAPI
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import Endpoint, client
 from drover.runtime import Runtime, Task
+from drover.runtime.points import NoPoints, Points
 
 __all__ = ["Agent", "Ports"]
 
@@ -61,6 +62,7 @@ class _Running:
     observer: Observer
     server: Server
     tasks: tuple[Task, ...]
+    session: int
 
 
 class Agent:
@@ -131,6 +133,32 @@ class Agent:
             self._locked = False
         self._starting.release()
 
+    # --- how it does --------------------------------------------------------------------------------------------
+
+    def check_hypervisor(self) -> None:
+        """:raises errors.DroverError: it does not answer, as the periodic look found; a hung one is asked no more often."""
+        self._now_running().observer.check()
+
+    def check_sync(self) -> None:
+        """:raises errors.Unavailable: no conductor has answered for longer than the lease: nothing starts here."""
+        lease = self._now_running().parts.lease
+        if not lease.valid():
+            raise errors.Unavailable(what="conductor", detail=f"the last answered sync is {lease.age_s():.1f} s old")
+
+    def facts(self) -> dict[str, float]:
+        """Session and age of the last answered sync, once there are any."""
+        running = self._running
+        if running is None:
+            return {}
+        return {"session": running.session, "last_sync_age_s": round(running.parts.lease.age_s(), 1)}
+
+    def _now_running(self) -> _Running:
+        if self._running is None:
+            raise errors.Unavailable(what="agent", detail="it waits for its hypervisor, the bus or a conductor")
+        return self._running
+
+    # --- start and stop -----------------------------------------------------------------------------------------
+
     def _read_inventory(self) -> Inventory:
         while True:
             try:
@@ -148,7 +176,7 @@ class Agent:
             inventory=inventory,
             address=self._settings.address or identity.host,
             version=__version__,
-            incarnation=next_incarnation(self._ports.state_dir),
+            incarnation=next_incarnation(self._runtime, self._ports.state_dir),
         )
         ctx = RequestContext(request_id=f"register-{self._runtime.uuid()}", user_id="agent")
 
@@ -175,17 +203,18 @@ class Agent:
         )
         parts.lease.renew(sent_at_s, session.lease_s)
         backend.driver.set_deployment(session.deployment_id)
+        discard_left(backend.driver, self._journal)
         manager = Manager(parts, self._settings, inventory, self._fatal)
         backend.driver.subscribe(manager.event)
         observer = Observer(parts, manager, self._settings)
         loop = SyncLoop(parts, manager, conductor, self.host, session, self._fatal)
-        endpoint = AgentEndpoint(manager, backend.driver, self.host)
+        endpoint = AgentEndpoint(manager, backend.driver, self.host, session.deployment_id)
         server = self._ports.bus.serve(
             Address(CONTRACT.topic, self.host), Endpoint(CONTRACT, endpoint), workers=_RPC_WORKERS
         )
         tasks = (runtime.spawn("agent-sync", loop.run), runtime.spawn("agent-observer", observer.run))
         LOG.info("agent works", host=self.host, session=session.session)
-        return _Running(parts, manager, observer, server, tasks)
+        return _Running(parts, manager, observer, server, tasks, session.session)
 
     def _end(self, running: _Running) -> None:
         running.parts.pace.close()

@@ -67,6 +67,7 @@ class FileStateDir:
     def lock(self) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.chmod(0o700)  # also where somebody else made it
             fd = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
             raise errors.InvalidConfig(reason=f"[agent] state_dir {self.path}: {exc.strerror}") from None

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+from sqlalchemy import Connection
 
 from conductor.effect import Applied, Owner
 from conductor.order import OrderBook
+from conductor.points import Commit
 from conductor.waiter import Waiter
 from drover import errors, log
 from drover.conf.conductor import ConductorSettings
 from drover.conf.times import TimeSettings
 from drover.db.engine import Database
+from drover.objects.instance import Instance
 from drover.objects.operation import Operation
 from drover.objects.sync import Order
 from drover.rpc import agent, scheduler
 from drover.rpc.bus import Bus
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import client
+from drover.rpc.event import EventSink, NoEvents
 from drover.runtime import Runtime
-from drover.states import Action
+from drover.runtime.points import NoPoints, Points
+from drover.states import VERBS, Action, OperationState, PoolKind
 
 __all__ = ["Core"]
 
@@ -43,6 +50,17 @@ class Core:
     times: TimeSettings
     orders: OrderBook
     waiter: Waiter
+    discard_image: Callable[[str], None]  # removes an image's bytes from the depot
+    points: Points = field(default_factory=NoPoints)  # where tests stop it
+    events: EventSink = field(default_factory=NoEvents)
+
+    @contextmanager
+    def transaction(self, commit: Commit) -> Iterator[Connection]:
+        """One transaction of the database; see :meth:`drover.db.engine.Database.write` for what it raises."""
+        with self.database.write() as conn:
+            yield conn
+            self.points.hit(commit)
+        self.points.hit(f"{commit}.done")
 
     def owner(self) -> Owner:
         """This conductor, now."""
@@ -56,16 +74,55 @@ class Core:
     def budgets(self, action: Action) -> tuple[float, float]:
         """(queue, run) budgets of a verb in seconds, as configured."""
         t = self.times
-        if action is Action.BUILD:
-            return t.build_queue_budget_s, t.build_run_budget_s
-        if action is Action.DELETE:
-            return t.delete_budget_s, t.delete_budget_s
-        return t.lifecycle_budget_s, t.lifecycle_budget_s
+        match VERBS[action].pool:
+            case PoolKind.BUILD:
+                return t.build_queue_budget_s, t.build_run_budget_s
+            case PoolKind.DELETE:
+                return t.delete_budget_s, t.delete_budget_s
+            case PoolKind.SNAPSHOT:
+                return t.snapshot_queue_budget_s, t.snapshot_run_budget_s
+            case PoolKind.LIFECYCLE:
+                return t.lifecycle_budget_s, t.lifecycle_budget_s
+
+    def new_operation(
+        self, ctx: RequestContext, target: Instance, action: Action, params: dict[str, str] | None = None
+    ) -> Operation:
+        """An operation on the host that has *target*, to be written now."""
+        now = self.runtime.clock.now()
+        queue_s, run_s = self.budgets(action)
+        return Operation(
+            id=self.runtime.uuid(),
+            instance_uuid=target.uuid,
+            instance_name=target.name,
+            action=action,
+            state=OperationState.DISPATCHED,
+            attempt=1,
+            params=params or {},
+            host=target.host,
+            queue_budget_s=queue_s,
+            run_budget_s=run_s,
+            owner=self.name,
+            request_id=ctx.request_id,
+            project_id=ctx.project_id,
+            user_id=ctx.user_id,
+            created_at=now,
+            dispatched_at=now,
+        )
 
     def after(self, applied: Applied) -> None:
-        """After a commit: wake who waits, hand back to the scheduler what lost its host."""
+        """After a commit: wake who waits, tell the scheduler what needs a host, remove bytes that no image has.
+
+        Who is killed before this loses nothing but events: waiters look by themselves, the reaper nudges again, and
+        the depot removes bytes without an image when it starts.
+        """
+        self.events.publish(applied.events)
         self.waiter.finished(applied.finished)
         self.nudge_scheduler(applied.requeued)
+        for image_id in applied.dropped_images:
+            try:
+                self.discard_image(image_id)
+            except OSError as exc:
+                LOG.warning("image bytes not removed, the depot's next start will", image=image_id, error=exc)
 
     def nudge_scheduler(self, operation_ids: Sequence[str]) -> None:
         """A lost nudge is repeated by the reaper when the operation's lease runs out."""
@@ -80,9 +137,13 @@ class Core:
     def hand_out(self, operations: Sequence[Operation]) -> None:
         """Write and send the orders of *operations*."""
         if operations:
-            with self.database.write() as conn:
+            with self.transaction(Commit.DISPATCH) as conn:
                 orders = self.orders.hand_out(conn, operations)
             self.send(operations, orders)
+
+    def nudge_host(self, host: str) -> None:
+        """Ask a host's agent to sync now; a lost nudge costs one sync round."""
+        self._execute(host, ())
 
     def send(self, operations: Sequence[Operation], orders: Sequence[Order]) -> None:
         """Send the orders of *operations* to their hosts early; a lost message costs one sync round."""
@@ -95,7 +156,7 @@ class Core:
 
     def _execute(self, host: str, orders: Sequence[Order]) -> None:
         api = client(agent.CONTRACT, self.bus, server=host)
-        for first in range(0, len(orders), ORDERS_A_MESSAGE):
+        for first in range(0, max(1, len(orders)), ORDERS_A_MESSAGE):
             try:
                 api.execute(self.context(), tuple(orders[first : first + ORDERS_A_MESSAGE]))
             except errors.Unavailable as exc:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from conductor.alarm import AlarmKind, raise_alarm
 from drover import log
-from drover.db import notice
 from drover.db.engine import Database
 from drover.objects import codec
+from drover.objects.event import Event
 from drover.objects.sync import Begun, Gone, Result
 from drover.runtime import Runtime
 
@@ -24,8 +25,8 @@ class DeadLetters:
         self._database = database
         self._directory = directory
 
-    def put(self, host: str, item: Result | Gone | Begun, error: Exception) -> None:
-        """Keep *item* of *host*, which failed with *error*."""
+    def put(self, host: str, item: Result | Gone | Begun, error: Exception) -> list[Event]:
+        """Keep *item* of *host*, which failed with *error*; what to tell."""
         now = self._runtime.clock.now()
         LOG.error("item can never be applied", host=host, kind=type(item).__name__, error=error, item=item)
         if self._directory:
@@ -35,4 +36,4 @@ class DeadLetters:
             letter = {"host": host, "kind": type(item).__name__, "error": str(error), "item": codec.to_plain(item)}
             (folder / name).write_text(codec.to_json(letter))
         with self._database.write() as conn:
-            notice.raise_alarm(conn, "DeadLetter", host, f"{type(item).__name__}: {error}", now)
+            return raise_alarm(conn, AlarmKind.DEAD_LETTER, host, f"{type(item).__name__}: {error}", now)

@@ -2,20 +2,25 @@
 
     HEAD /v1/images/{id}            write token   204, Upload-Offset: bytes that are here
     PUT  /v1/images/{id}?offset=N   write token   204, Upload-Offset; 409 when N is not where the bytes end
+    DELETE /v1/images/{id}          write token   204, Upload-Offset: bytes that were not checked are forgotten
+    POST /v1/images/{id}/complete   write token   200: active; 202: being checked, ask again; 422: refused.
+                                                  With ?size_bytes=N&sha256=HEX the bytes are compared to that
     GET  /v1/images/{id}            read token    200 or 206 (one Range)
 
-A refusal is a :class:`drover.errors.DroverError` as JSON, for HEAD in the header ``X-Drover-Error``. The depot
-speaks plain HTTP: put a proxy with TLS before it where the management network is not trusted.
+A refusal is a :class:`drover.errors.DroverError` as JSON, for HEAD in the header ``X-Drover-Error``. With a
+certificate the depot speaks TLS alone.
 """
 
 from __future__ import annotations
 
 import socketserver
+import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conductor.completion import Completion
 from conductor.depot_request import DepotHandler
 from conductor.depot_store import DepotStore
 from drover import errors, log
@@ -33,6 +38,8 @@ LOG = log.get(__name__)
 
 #: connections that may wait for a worker; further ones are closed at once, and clients come back
 _WAITING = 256
+#: seconds without a byte of a TLS handshake
+_HANDSHAKE_S = 10.0
 #: seconds that :meth:`Depot.stop` gives to requests that run
 _DRAIN_S = 10.0
 
@@ -45,6 +52,7 @@ class Depot:
         self.runtime = runtime
         self.store = DepotStore(Path(settings.directory))
         self._database = database
+        self._completion = Completion(database, runtime, settings)
         self._key = depot_key
         self._server: _Server | None = None
         self._task: Task | None = None
@@ -57,12 +65,14 @@ class Depot:
     def start(self) -> None:
         """Remove what a crash left behind, listen, and serve until :meth:`stop`.
 
-        :raises errors.InvalidConfig: it cannot listen there, or the directory cannot be made.
+        :raises errors.InvalidConfig: it cannot listen there, the directory cannot be made, or the certificate is none.
         """
         address = (self.settings.listen_address, self.settings.listen_port)
+        tls = _tls_context(self.settings)
         try:
             self.store.prepare()
             self._server = _Server(address, partial(DepotHandler, self), self.runtime, self.settings.workers)
+            self._server.tls = tls
         except OSError as exc:
             raise errors.InvalidConfig(reason=f"[depot] {address[0]}:{address[1]}, {exc}") from None
         try:
@@ -119,12 +129,20 @@ class Depot:
             raise errors.InvalidImage(image=image_id, reason=f"more than {limit} bytes")
         return self.store.append(image_id, offset, chunk)
 
+    def complete(self, image_id: str, size_bytes: int, sha256: str) -> ImageStatus:
+        """All bytes were sent, so many with this hash (0, "": not said): ``active``, or ``queued`` while the check goes on.
+
+        :raises drover.errors.InvalidImage: ImageNotFound, Unavailable: see :meth:`Completion.complete`.
+        """
+        return self._completion.complete(image_id, size_bytes=size_bytes, sha256=sha256).status
+
 
 class _Server(socketserver.TCPServer):
     """TCPServer that gives each connection to a bounded pool. (HTTPServer would ask the DNS for our name.)"""
 
     allow_reuse_address = True
     request_queue_size = 128
+    tls: ssl.SSLContext | None = None
 
     def __init__(
         self, address: tuple[str, int], handler: Callable[..., DepotHandler], runtime: Runtime, workers: int
@@ -150,6 +168,9 @@ class _Server(socketserver.TCPServer):
 
     def _serve(self, request: Any, client_address: Any) -> None:
         try:
+            if self.tls is not None:
+                request.settimeout(_HANDSHAKE_S)
+                request = self.tls.wrap_socket(request, server_side=True)
             self.finish_request(request, client_address)
         except OSError as exc:
             LOG.debug("depot connection lost", client=client_address[0], error=exc)
@@ -157,3 +178,15 @@ class _Server(socketserver.TCPServer):
             self.shutdown_request(request)
             with self._gate:
                 self._open -= 1
+
+
+def _tls_context(settings: DepotSettings) -> ssl.SSLContext | None:
+    """:raises errors.InvalidConfig: certificate or key cannot be read, or do not belong together."""
+    if not settings.tls_cert_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file or None)
+    except OSError as exc:
+        raise errors.InvalidConfig(reason=f"[depot] tls_cert_file {settings.tls_cert_file}: {exc}") from None
+    return context

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from drover import errors, log
 from drover.depot import OFFSET_HEADER, TokenPurpose
+from drover.objects.catalog import ImageStatus
 
 if TYPE_CHECKING:
     from conductor.depot import Depot
@@ -22,8 +23,9 @@ __all__ = ["DepotHandler", "byte_range", "status_of"]
 
 LOG = log.get(__name__)
 
-_PATH = re.compile(r"/v1/images/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_PATH = re.compile(r"/v1/images/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(/complete)?")
 _NUMBER = re.compile(r"[0-9]{1,15}")
+_SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 _READ_BYTES = 256 * 1024
 #: seconds that a connection may rest between requests; also the longest that :meth:`Depot.stop` waits for it
@@ -84,6 +86,12 @@ class DepotHandler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._answer(self._receive)
 
+    def do_DELETE(self) -> None:
+        self._answer(self._restart)
+
+    def do_POST(self) -> None:
+        self._answer(self._complete)
+
     def do_GET(self) -> None:
         self._answer(self._give)
 
@@ -108,12 +116,32 @@ class DepotHandler(BaseHTTPRequestHandler):
         image_id = self._authorized(TokenPurpose.WRITE)
         self._say_offset(self._depot.store.size(image_id))
 
+    def _restart(self) -> None:
+        """For a host that lost its copy of a guest's disk in the middle, and sends another one."""
+        self._say_offset(self._depot.store.restart(self._authorized(TokenPurpose.WRITE)))
+
     def _receive(self) -> None:
         image_id = self._authorized(TokenPurpose.WRITE)
         offset = parse_qs(urlsplit(self.path).query).get("offset", [""])[0]
         if not _NUMBER.fullmatch(offset):
             raise errors.BadRequest(method="PUT", reason="offset is no number")
         self._say_offset(self._depot.receive(image_id, int(offset), self._body()))
+
+    def _complete(self) -> None:
+        image_id = self._authorized(TokenPurpose.WRITE)
+        if self._unread:
+            self._body()  # means nothing, but left unread it would be the next request
+        query = parse_qs(urlsplit(self.path).query)
+        size_bytes, sha256 = query.get("size_bytes", ["0"])[0], query.get("sha256", [""])[0]
+        if not (_NUMBER.fullmatch(size_bytes) and _SHA256.fullmatch(sha256)):
+            raise errors.BadRequest(method="POST", reason="size_bytes or sha256 is none")
+        status = self._depot.complete(image_id, int(size_bytes), sha256)
+        body = json.dumps({"status": status.value}).encode()
+        self.send_response(HTTPStatus.OK if status is ImageStatus.ACTIVE else HTTPStatus.ACCEPTED)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def _give(self) -> None:
         image_id = self._authorized(TokenPurpose.READ)
@@ -138,6 +166,7 @@ class DepotHandler(BaseHTTPRequestHandler):
     def _send_file(self, file: BinaryIO, first: int, count: int) -> None:
         try:
             self.wfile.flush()
+            file.seek(first)  # over TLS an offset of 0 means where the file stands
             self.connection.sendfile(file, first, count)
         except OSError as exc:
             # The header is out: only a cut tells the reader. It counts the bytes and comes back.
@@ -146,7 +175,7 @@ class DepotHandler(BaseHTTPRequestHandler):
 
     def _authorized(self, purpose: TokenPurpose) -> str:
         match = _PATH.fullmatch(urlsplit(self.path).path)
-        if match is None:
+        if match is None or (match[2] is not None) is not (self.command == "POST"):
             raise errors.NotFound(what="page", ref=self.path[:200])
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":

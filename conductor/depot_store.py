@@ -80,6 +80,15 @@ class DepotStore:
                 raise
         return offset + len(chunk)
 
+    def restart(self, image_id: str) -> int:
+        """Forget bytes that were not checked; how many are here then: 0, or all of a checked image.
+
+        :raises errors.Unavailable: a writer or the check is at it.
+        """
+        with suppress(FileNotFoundError), self._locked(self._part(image_id), os.O_RDWR) as file:
+            os.ftruncate(file, 0)
+        return self.size(image_id)
+
     def check(self, image: Image, limit_gib: int) -> Checked:
         """Compare size, sha256 and format with what *image* says, make the bytes durable and final. Repeatable.
 

@@ -2,7 +2,7 @@
 
 Every decision of the conductor (a sync's items, a verb, the reaper) is a pure function that answers with
 effects.  :func:`apply` writes a batch of them in one fixed order of locks (operations, instances, placements,
-capacity), so that concurrent transactions do not deadlock, and tells what must be said after the commit.
+capacity, images), so that concurrent transactions do not deadlock, and tells what must be said after the commit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,30 @@ from typing import Any
 from sqlalchemy import Connection
 
 from drover.clock import to_iso
-from drover.db import claim, instance, operation, placement
+from drover.db import claim, image, instance, operation, placement
+from drover.objects.catalog import Image
+from drover.objects.event import Event
 from drover.objects.operation import ErrorInfo, Operation, ServiceLog
 from drover.states import OperationState, PlacementState, PowerState, VmState
 
-__all__ = ["Applied", "Begin", "Effect", "Finish", "Grant", "Log", "Move", "Owner", "Release", "Requeue", "Vm", "apply"]
+__all__ = [
+    "AddImage",
+    "Anew",
+    "Applied",
+    "Begin",
+    "DropImage",
+    "Effect",
+    "Finish",
+    "Grant",
+    "Log",
+    "Move",
+    "Owner",
+    "Release",
+    "Requeue",
+    "Schedule",
+    "Vm",
+    "apply",
+]
 
 #: where a placement may come from when the agent asks to start its domain
 GRANTABLE = (PlacementState.RESERVED, PlacementState.HELD, PlacementState.PERMITTED)
@@ -62,17 +81,39 @@ class Requeue:
     exclude: str
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What it waited for has come: queued → scheduling."""
+
+    operation_id: str
+    attempt: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vm:
-    """Columns of an instance that change; None leaves one as it is."""
+    """Columns of an instance that change; None leaves one as it is.
+
+    With a new vm_state, what the old one had begun is over: it is not to be restarted, and it is soft-deleted
+    since now or not at all.
+    """
 
     instance_uuid: str
     vm_state: VmState | None = None
     power_state: PowerState | None = None
     host: str | None = None
     fault: ErrorInfo | None = None
+    image: Image | None = None
+    shelved_image_id: str | None = None
+    restarts: int | None = None  # in a row up to now; it is to be started again no more than that
     launched: bool = False
     deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """The instance goes to a host anew: the next epoch, and no host yet."""
+
+    instance_uuid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +144,21 @@ class Log:
     document: ServiceLog
 
 
-Effect = Begin | Grant | Finish | Requeue | Vm | Move | Release | Log
+@dataclass(frozen=True, slots=True)
+class AddImage:
+    """An image that an operation is to fill, queued."""
+
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class DropImage:
+    """An image that its operation did not fill, or that nobody needs any more."""
+
+    image_id: str
+
+
+Effect = Begin | Grant | Finish | Requeue | Schedule | Vm | Anew | Move | Release | AddImage | DropImage | Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +177,32 @@ class Applied:
     finished: list[str] = field(default_factory=list)
     requeued: list[str] = field(default_factory=list)
     granted: set[tuple[str, str, int]] = field(default_factory=set)  # (instance, host, epoch)
+    dropped_images: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def add(self, more: Applied) -> None:
+        """What another batch of the same transaction came to."""
+        self.finished += more.finished
+        self.requeued += more.requeued
+        self.granted |= more.granted
+        self.dropped_images += more.dropped_images
+        self.events += more.events
 
 
 def apply(conn: Connection, effects: Sequence[Effect], owner: Owner) -> Applied:
     """Write *effects* inside the caller's transaction. Repeating a batch changes nothing."""
     applied = Applied()
     _operations(conn, effects, owner, applied)
-    _instances(conn, effects, owner)
+    _instances(conn, effects, owner, applied)
     _placements(conn, effects, applied)
+    _images(conn, effects, owner, applied)
     operation.add_logs(conn, [(e.operation_id, e.document) for e in effects if isinstance(e, Log)])
     return applied
 
 
 def _operations(conn: Connection, effects: Sequence[Effect], owner: Owner, applied: Applied) -> None:
     begun = [(e.operation_id, e.attempt) for e in effects if isinstance(e, Begin)]
-    operation.begin(conn, begun, owner.now, owner.until)
+    applied.events += operation.begin(conn, begun, owner.now, owner.until)
     plain: dict[OperationState, list[tuple[str, int]]] = {}
     for effect in effects:
         if isinstance(effect, Finish):
@@ -145,42 +211,54 @@ def _operations(conn: Connection, effects: Sequence[Effect], owner: Owner, appli
                 plain.setdefault(effect.state, []).append((effect.operation_id, effect.attempt))
             else:
                 pair = (effect.operation_id, effect.attempt)
-                operation.finish(conn, [pair], effect.state, effect.error, owner.now)
+                applied.events += operation.finish(conn, [pair], effect.state, effect.error, owner.now)
         elif isinstance(effect, Requeue):
             applied.requeued.append(effect.operation.id)
-            operation.requeue(conn, effect.operation, exclude=effect.exclude, owner=owner.name, until=owner.until)
+            applied.events += operation.requeue(
+                conn, effect.operation, exclude=effect.exclude, owner=owner.name, until=owner.until
+            )
+        elif isinstance(effect, Schedule):
+            applied.requeued.append(effect.operation_id)
+            applied.events += operation.schedule(conn, effect.operation_id, effect.attempt)
     for state, pairs in plain.items():
-        operation.finish(conn, pairs, state, None, owner.now)
+        applied.events += operation.finish(conn, pairs, state, None, owner.now)
 
 
-def _instances(conn: Connection, effects: Sequence[Effect], owner: Owner) -> None:
+def _instances(conn: Connection, effects: Sequence[Effect], owner: Owner, applied: Applied) -> None:
     by_values: dict[tuple[tuple[str, Any], ...], list[str]] = {}
     for effect in effects:
         if isinstance(effect, Vm):
-            values = _columns(effect, owner.now)
-            by_values.setdefault(tuple(values.items()), []).append(effect.instance_uuid)
+            if values := _columns(effect, owner.now):
+                by_values.setdefault(tuple(values.items()), []).append(effect.instance_uuid)
         elif isinstance(effect, Requeue):
             instance.give_anew(conn, effect.operation.instance_uuid)
-    for columns, uuids in sorted(by_values.items()):
-        instance.change(conn, uuids, **dict(columns))
+        elif isinstance(effect, Anew):
+            instance.give_anew(conn, effect.instance_uuid)
+    for columns, uuids in sorted(by_values.items(), key=str):
+        applied.events += instance.change(conn, uuids, **dict(columns))
 
 
 def _columns(effect: Vm, now: datetime) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    plain = {
+        "power_state": effect.power_state and effect.power_state.value,
+        "host": effect.host,
+        "shelved_image_id": effect.shelved_image_id,
+        "launched_at": to_iso(now) if effect.launched else None,
+        "deleted_at": to_iso(now) if effect.deleted else None,
+    }
+    values: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
     if effect.vm_state is not None:
         values["vm_state"] = effect.vm_state.value
+        values["restart_at"] = None
+        values["soft_deleted_at"] = to_iso(now) if effect.vm_state is VmState.SOFT_DELETED else None
         if effect.vm_state is not VmState.ERROR and effect.fault is None:
             values["fault"] = ""
-    if effect.power_state is not None:
-        values["power_state"] = effect.power_state.value
-    if effect.host is not None:
-        values["host"] = effect.host
     if effect.fault is not None:
         values["fault"] = instance.fault_json(effect.fault.code, effect.fault.message, now)
-    if effect.launched:
-        values["launched_at"] = to_iso(now)
-    if effect.deleted:
-        values["deleted_at"] = to_iso(now)
+    if effect.image is not None:
+        values |= {"image_id": effect.image.id, "image_name": effect.image.name}
+    if effect.restarts is not None:
+        values |= {"restarts": effect.restarts, "restarted_at": to_iso(now), "restart_at": None}
     return values
 
 
@@ -198,3 +276,12 @@ def _placements(conn: Connection, effects: Sequence[Effect], applied: Applied) -
     claim.release_many(conn, releases)
     touched = {uuid for uuid, _, _ in releases} | {e.instance_uuid for e in effects if isinstance(e, Vm) and e.deleted}
     instance.forget_released(conn, touched)
+
+
+def _images(conn: Connection, effects: Sequence[Effect], owner: Owner, applied: Applied) -> None:
+    for effect in effects:
+        if isinstance(effect, AddImage):
+            image.add(conn, effect.image, owner.now)
+    dropped = {e.image_id for e in effects if isinstance(e, DropImage)}
+    image.drop(conn, dropped, owner.now)
+    applied.dropped_images += sorted(dropped)

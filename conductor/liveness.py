@@ -18,6 +18,7 @@ class Judgement:
     fell: frozenset[str] = frozenset()  # up in the database, silent now
     rose: frozenset[str] = frozenset()  # down in the database, speaking now
     braked: bool = False
+    calm: bool = False  # every host that is up was heard by this conductor, and speaks
 
 
 @dataclass(slots=True)
@@ -43,8 +44,9 @@ class Liveness:
         :param echo: whether a message of this conductor to itself came back; if not, it is this conductor that is
             cut off, and it starts listening anew.
         """
-        if not echo:
-            self._heard.clear()
+        # A host that is judged again after a while (it was fenced) is listened to anew.
+        names = {pulse.host for pulse in pulses}
+        self._heard = {name: heard for name, heard in self._heard.items() if echo and name in names}
         for pulse in pulses:
             mark = (pulse.session, pulse.seq)
             heard = self._heard.get(pulse.host)
@@ -65,4 +67,5 @@ class Liveness:
             fell=frozenset() if braked else frozenset(fell),
             rose=frozenset(rose),
             braked=braked,
+            calm=all(self._heard[p.host].moved and p.host not in silent for p in pulses if p.up),
         )

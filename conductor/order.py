@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from drover.db import guest, placement
+from drover.db import guest, image, placement
 from drover.objects.catalog import Image
-from drover.objects.guest import GuestSpec, ImageSource
+from drover.objects.guest import GuestSpec, ImageSource, UploadTarget
 from drover.objects.operation import Operation
 from drover.objects.sync import Order
-from drover.states import Action, PlacementState
+from drover.states import VERBS, Action, PlacementState
 
 __all__ = ["OrderBook"]
 
@@ -20,14 +20,21 @@ class OrderBook:
     """Writes orders out of rows.
 
     :param image_source: where a host gets an image's bytes; makes the depot's token.
+    :param upload_target: where a host sends the bytes of the image of this id, with leave for so many seconds.
     """
 
-    def __init__(self, deployment_id: str, image_source: Callable[[Image], ImageSource]) -> None:
+    def __init__(
+        self,
+        deployment_id: str,
+        image_source: Callable[[Image], ImageSource],
+        upload_target: Callable[[str, float], UploadTarget],
+    ) -> None:
         self._deployment_id = deployment_id
         self._image_source = image_source
+        self._upload_target = upload_target
 
     def hand_out(self, conn: Connection, operations: Sequence[Operation]) -> list[Order]:
-        """Orders for dispatched or running *operations*; the placements of builds go from reserved to held.
+        """Orders for dispatched or running *operations*; placements that were made for them go from reserved to held.
 
         A build whose placement is not there, or leaving, gives no order: the reaper settles it.
         """
@@ -35,6 +42,8 @@ class OrderBook:
             return []
         placements = placement.find_of_instances(conn, (op.instance_uuid for op in operations))
         parts = guest.gather(conn, (op.instance_uuid for op in operations if op.action is not Action.DELETE))
+        rescue = [op.params["image_id"] for op in operations if op.action is Action.RESCUE]
+        rescue_images = image.get_many(conn, rescue) if rescue else {}
         orders: list[Order] = []
         held: list[tuple[str, str, int]] = []
         for op in operations:
@@ -45,13 +54,17 @@ class OrderBook:
             ]
             if not epochs:
                 continue
-            if op.action is Action.BUILD:
+            if VERBS[op.action].places:
                 held.append((op.instance_uuid, op.host, epochs[-1]))
-            orders.append(self._order(op, epochs[-1], parts.get(op.instance_uuid)))
+            orders.append(self._order(op, epochs[-1], parts.get(op.instance_uuid), rescue_images))
         placement.move(conn, held, PlacementState.HELD, of=(PlacementState.RESERVED,))
         return orders
 
-    def _order(self, op: Operation, epoch: int, parts: guest.Parts | None) -> Order:
+    def _order(self, op: Operation, epoch: int, parts: guest.Parts | None, rescue_images: Mapping[str, Image]) -> Order:
+        rescue = rescue_images.get(op.params["image_id"]) if op.action is Action.RESCUE else None
+        upload = None
+        if VERBS[op.action].uploads:
+            upload = self._upload_target(op.params["image_id"], op.run_budget_s)
         return Order(
             operation_id=op.id,
             attempt=op.attempt,
@@ -60,6 +73,8 @@ class OrderBook:
             epoch=epoch,
             params=op.params,
             spec=self._spec(parts, epoch) if parts else None,
+            rescue_image=self._image_source(rescue) if rescue else None,
+            upload=upload,
             budget_s=op.run_budget_s,
             request_id=op.request_id,
         )

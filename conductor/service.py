@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 
 from conductor.core import Core
 from conductor.dead_letter import DeadLetters
 from conductor.depot import Depot
+from conductor.depot_store import DepotStore
 from conductor.order import OrderBook
 from conductor.reaper import Reaper
 from conductor.rpc.endpoint import ConductorEndpoint, WaitEndpoint
 from conductor.waiter import Waiter
 from conductor.workflows.catalog import CatalogWorkflow
-from conductor.workflows.image import ImageWorkflow, image_source
+from conductor.workflows.image import ImageWorkflow, image_source, upload_target
+from conductor.workflows.purge import PurgeWorkflow
 from conductor.workflows.sync import SyncWorkflow
 from drover import __version__, errors, log, retry
 from drover.conf.conductor import ConductorSettings
@@ -21,10 +25,13 @@ from drover.conf.times import TimeSettings
 from drover.db import deployment, notice
 from drover.db.engine import Database
 from drover.objects.deployment import Deployment
+from drover.objects.guest import UploadTarget
 from drover.rpc import conductor as contract
 from drover.rpc.bus import Address, Bus, Message, Server
 from drover.rpc.contract import Endpoint
+from drover.rpc.event import EventSink, NoEvents
 from drover.runtime import Runtime, Task
+from drover.runtime.points import NoPoints, Points
 
 __all__ = ["Conductor", "ConductorOptions"]
 
@@ -48,14 +55,27 @@ class ConductorOptions:
 
 
 class Conductor:
-    """N of these share the database; each may be killed at any instant."""
+    """N of these share the database; each may be killed at any instant.
 
-    def __init__(self, runtime: Runtime, bus: Bus, database: Database, options: ConductorOptions, name: str) -> None:
+    :param points: where tests stop it.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        bus: Bus,
+        database: Database,
+        options: ConductorOptions,
+        name: str,
+        points: Points | None = None,
+    ) -> None:
         self.name = name
         self._runtime = runtime
         self._bus = bus
         self._database = database
         self._options = options
+        self._points = points or NoPoints()
+        self.events: EventSink = NoEvents()  # set before the start
         self._stop = runtime.event()
         self._servers: list[Server] = []
         self._depot: Depot | None = None
@@ -72,7 +92,8 @@ class Conductor:
         catalog = CatalogWorkflow(self._database, self._runtime)
         images = ImageWorkflow(self._database, self._runtime, self._options.depot, found.depot_key)
         sync = SyncWorkflow(core, DeadLetters(self._runtime, self._database, self._options.conductor.dead_letter_dir))
-        endpoint = Endpoint(contract.CONTRACT, ConductorEndpoint(core, sync, catalog, images))
+        store = DepotStore(Path(self._options.depot.directory)) if self._options.serve_depot else None
+        endpoint = Endpoint(contract.CONTRACT, ConductorEndpoint(core, sync, catalog, images, store))
         waiting = Endpoint(contract.WAIT_CONTRACT, WaitEndpoint(core))
         if self._options.serve_depot:
             self._depot = Depot(self._runtime, self._database, self._options.depot, found.depot_key)
@@ -82,8 +103,7 @@ class Conductor:
         self._servers.append(
             self._bus.serve(Address(contract.WAIT_CONTRACT.topic, self.name), waiting, settings.wait_workers)
         )
-        reaper = Reaper(core)
-        self._round = self._runtime.spawn("reaper", lambda: self._rounds(core, sync, reaper))
+        self._round = self._runtime.spawn("reaper", lambda: self._rounds(core, sync))
         LOG.info("conductor serves", name=self.name, deployment=found.id, database=self._database.label)
 
     def stop(self) -> None:
@@ -100,7 +120,13 @@ class Conductor:
         return deployment.ensure_deployment(self._database, self._runtime)
 
     def _core(self, found: Deployment) -> Core:
-        options = self._options
+        options, clock = self._options, self._runtime.clock
+        depot, key = options.depot, found.depot_key
+
+        def leave_to_upload(image_id: str, for_s: float) -> UploadTarget:
+            expires = clock.now() + timedelta(seconds=for_s + depot.write_token_s)
+            return upload_target(image_id, depot, key, expires)
+
         return Core(
             name=self.name,
             runtime=self._runtime,
@@ -110,18 +136,24 @@ class Conductor:
             times=options.times,
             orders=OrderBook(
                 found.id,
-                lambda image: image_source(image, options.depot, found.depot_key, self._runtime.clock.now()),
+                lambda image: image_source(image, depot, key, clock.now()),
+                leave_to_upload,
             ),
             waiter=Waiter(self._runtime, self._database),
+            discard_image=DepotStore(Path(depot.directory)).remove,
+            points=self._points,
+            events=self.events,
         )
 
     # --- periodic ------------------------------------------------------------------------------------------
 
-    def _rounds(self, core: Core, sync: SyncWorkflow, reaper: Reaper) -> None:
+    def _rounds(self, core: Core, sync: SyncWorkflow) -> None:
+        reaper, purge = Reaper(core), PurgeWorkflow(core)
         while not self._stop.wait(core.times.reap_interval_s):
             try:
                 sync.fleet_size(reaper.round(echo=self._echo()))
                 self._beat()
+                purge.tick()
             except errors.Unavailable as exc:
                 LOG.warning("round not done", error=exc)
             except Exception:  # the next round tries again; a dead reaper would leave things stuck

@@ -1,4 +1,4 @@
-"""The depot from outside: its tokens, and the client that uploads an image.
+"""The depot from outside: its tokens, its door by HTTP, and the client that uploads an image.
 
 A token is ``{expiry}.{HMAC-SHA256}`` over purpose, image and expiry, made with the deployment's key. Any
 conductor makes and checks it without asking anybody.
@@ -24,7 +24,16 @@ from drover import errors, retry
 from drover.rpc.conductor import DepotInfo
 from drover.runtime import Runtime
 
-__all__ = ["OFFSET_HEADER", "TokenPurpose", "check_token", "make_token", "sha256_of", "upload"]
+__all__ = [
+    "OFFSET_HEADER",
+    "DepotDoor",
+    "TokenPurpose",
+    "check_token",
+    "make_token",
+    "refusal",
+    "sha256_of",
+    "upload",
+]
 
 #: how many bytes of an image the depot has; the name is that of the tus protocol
 OFFSET_HEADER = "Upload-Offset"
@@ -104,58 +113,90 @@ def upload(
 
 
 class _Sender:
-    """One connection to the depot, opened anew after each failure."""
+    """Sends chunks from a file, with a new token when the old one expires."""
 
     def __init__(self, source: BinaryIO, image_id: str, info: Callable[[], DepotInfo]) -> None:
         self._source = source
         self._image_id = image_id
         self._ask_info = info
         self._info = info()
-        self._connection: http.client.HTTPConnection | None = None
+        self._door = self._connect()
 
     def ask(self) -> int:
         """How many bytes the depot has."""
-        return self._leave_renewed(lambda: self._request("HEAD", "", b""))
+        return self._leave_renewed(lambda: self._door.offset("HEAD"))
 
     def send(self, at: int) -> int:
         """Send the chunk that begins at *at*; how many bytes the depot has then."""
         self._source.seek(at)
         chunk = self._source.read(self._info.chunk_bytes)
         try:
-            return self._leave_renewed(lambda: self._request("PUT", f"?offset={at}", chunk))
+            return self._leave_renewed(lambda: self._door.offset("PUT", f"?offset={at}", chunk))
         except errors.OffsetMismatch as exc:
             # An earlier try arrived though its answer was lost, or the depot lost unsynced bytes in a crash.
             return int(exc.kwargs["size_bytes"])
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._door.close()
+
+    def _connect(self) -> DepotDoor:
+        return DepotDoor(self._info.url, self._image_id, self._info.token)
 
     def _leave_renewed(self, work: Callable[[], int]) -> int:
         try:
             return work()
         except errors.TokenRefused:
             self._info = self._ask_info()
+            self._door.close()
+            self._door = self._connect()
             return work()
 
-    def _request(self, method: str, query: str, body: bytes) -> int:
-        try:
-            reply, text = self._exchange(method, query, body)
-        except (OSError, http.client.HTTPException) as exc:
-            self.close()
-            raise errors.Unavailable(what="depot", detail=f"{self._info.url}: {exc!r}") from None
+
+class DepotDoor:
+    """One image in the depot, by HTTP. One connection, opened anew after each failure.
+
+    :param url: of the depot, as :class:`drover.rpc.conductor.DepotInfo` has it.
+    """
+
+    def __init__(self, url: str, image_id: str, token: str) -> None:
+        self._url = url
+        self._image_id = image_id
+        self._token = token
+        self._connection: http.client.HTTPConnection | None = None
+
+    def offset(self, method: str, query: str = "", body: bytes = b"") -> int:
+        """A request whose answer is how many bytes the depot has.
+
+        :raises errors.Unavailable: no answer. The depot's own errors: TokenRefused, OffsetMismatch and others.
+        """
+        reply, text = self.ask(method, query, body)
         if reply.status == HTTPStatus.NO_CONTENT and OFFSET_HEADER in reply.headers:
             return int(reply.headers[OFFSET_HEADER])
-        raise _refusal(reply, text)
+        raise refusal(reply, text)
 
-    def _exchange(self, method: str, query: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        base = urlsplit(self._info.url)
-        headers = {"Authorization": f"Bearer {self._info.token}"}
+    def ask(self, method: str, rest: str, body: bytes = b"") -> tuple[http.client.HTTPResponse, bytes]:
+        """Any request on the image; *rest* follows its path. The answer, with its body.
+
+        :raises errors.Unavailable: no answer.
+        """
+        try:
+            return self._exchange(method, rest, body)
+        except (OSError, http.client.HTTPException) as exc:
+            self.close()
+            raise errors.Unavailable(what="depot", detail=f"{self._url}: {exc!r}") from None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, method: str, rest: str, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        base = urlsplit(self._url)
+        headers = {"Authorization": f"Bearer {self._token}"}
         if self._connection is None:
             kind = http.client.HTTPSConnection if base.scheme == "https" else http.client.HTTPConnection
             self._connection = kind(base.netloc, timeout=_STALL_S)
-        self._connection.request(method, f"{base.path}/v1/images/{self._image_id}{query}", body, headers)
+        self._connection.request(method, f"{base.path}/v1/images/{self._image_id}{rest}", body, headers)
         reply = self._connection.getresponse()
         with closing(reply):
             text = reply.read(_REPLY_BYTES)
@@ -165,7 +206,7 @@ class _Sender:
         return reply, text
 
 
-def _refusal(reply: http.client.HTTPResponse, text: bytes) -> errors.DroverError:
+def refusal(reply: http.client.HTTPResponse, text: bytes) -> errors.DroverError:
     """The depot's typed error, or what a stranger in its place (a proxy) means."""
     try:
         # A HEAD has no body: the error travels in a header.

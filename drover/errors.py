@@ -189,6 +189,11 @@ class HostNotFound(NotFound):
     template = "no host {ref!r}"
 
 
+class AlarmNotFound(NotFound):
+    code = "AlarmNotFound"
+    template = "no alarm {ref!r} stands"
+
+
 class OperationNotFound(NotFound):
     code = "OperationNotFound"
     template = "no operation {ref!r}"
@@ -231,6 +236,23 @@ class InvalidState(Conflict):
     template = "cannot {action} instance {instance} while it is {vm_state}; allowed: {allowed}"
 
 
+class InstanceNotPlaced(Conflict):
+    """The verb needs a guest on a host, and its build or its recovery left none."""
+
+    code = "InstanceNotPlaced"
+    template = "cannot {action} instance {instance}: no host has it"
+
+
+class OperationNotCancellable(Conflict):
+    code = "OperationNotCancellable"
+    template = "a {action} cannot be cancelled (operation {operation_id})"
+
+
+class CureRefused(Conflict):
+    code = "CureRefused"
+    template = "cannot recover instance {instance} by {cure}: {reason}"
+
+
 class IdempotencyMismatch(Conflict):
     code = "IdempotencyMismatch"
     template = "idempotency key {key!r} was used before with other parameters"
@@ -247,6 +269,11 @@ class NoAddresses(Conflict):
     template = "network {network!r} has {free} free addresses, {wanted} wanted"
 
 
+class QuotaExceeded(Conflict):
+    code = "QuotaExceeded"
+    template = "quota of project {project!r}: {asked} more {resource} asked, {used} of {limit} are used"
+
+
 class OffsetMismatch(Conflict):
     """A chunk does not begin where the depot's bytes end; go on from ``size_bytes``."""
 
@@ -259,6 +286,25 @@ class TokenRefused(DroverError):
 
     code = "TokenRefused"
     template = "depot token refused: {reason}"
+
+
+class AlarmStands(Conflict):
+    """An alarm that Drover clears itself, when its cause is gone."""
+
+    code = "AlarmStands"
+    template = "alarm {kind} {subject} is cleared when this is so: {cleared}"
+
+
+class EventsElsewhere(Conflict):
+    code = "EventsElsewhere"
+    template = "this conductor keeps no events: they are told on the broker's exchange {exchange}"
+
+
+class SenderRefused(DroverError):
+    """The broker does not vouch for the sender of a message, or the sender may not ask for this."""
+
+    code = "SenderRefused"
+    template = "{method} is refused to {sender}: {reason}"
 
 
 # --- hosts and agents --------------------------------------------------------------------------------------
@@ -275,6 +321,21 @@ class HostNameTaken(Conflict):
 class StaleSession(Conflict):
     code = "StaleSession"
     template = "session {session} of host {host!r} was replaced by {current}"
+
+
+class HostFenced(Conflict):
+    """An operator said that the machine is off for good; also the fault of the instances that were on it."""
+
+    code = "HostFenced"
+    template = (
+        "host {host!r} was fenced by {by} at {at}: {reason}. When its machine may come back: drover host adopt {host}"
+    )
+
+
+class HostUp(Conflict):
+    code = "HostUp"
+    template = "host {host!r} spoke {age_s} s ago: what speaks is not off (silent after {silent_after_s} s)"
+    retryable = True
 
 
 class StateDirLocked(Conflict):
@@ -326,6 +387,14 @@ class OperationFailed(DroverError):
 
     code = "OperationFailed"
     template = "{action} failed: {reason}"
+    exit_code = 5
+
+
+class RestartsExhausted(DroverError):
+    """Why an instance that should run is stopped."""
+
+    code = "RestartsExhausted"
+    template = "it ended by itself again after {restarts} restarts in a row; start it when the cause is mended"
     exit_code = 5
 
 
@@ -386,6 +455,11 @@ class ImageFetchFailed(DriverError):
     template = "fetching image {image}: {detail}"
 
 
+class ImageUploadFailed(DriverError):
+    code = "ImageUploadFailed"
+    template = "sending image {image}: {detail}"
+
+
 class DiskFull(DriverError):
     code = "DiskFull"
     template = "no space for {what} on {path}"
@@ -411,6 +485,13 @@ class BusUnavailable(Unavailable):
 class CallTimeout(Unavailable):
     code = "CallTimeout"
     template = "{topic} did not answer {method} within {timeout_s} s"
+
+
+class HostStillSpeaks(Unavailable):
+    """Another boot of a host asks for its place while the present one may live: it just went down, or one is a copy."""
+
+    code = "HostStillSpeaks"
+    template = "host {host!r} is served by another boot of it; its place is free after {lease_s} s without a word"
 
 
 class StoreUnavailable(Unavailable):

@@ -7,7 +7,7 @@ operation) and ``power_state`` (observed; ``unknown`` is a value).  docs/states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PlacementState",
     "PoolKind",
     "PowerState",
+    "RestartPolicy",
     "Verb",
     "Verdict",
     "VmState",
@@ -33,6 +34,11 @@ class VmState(StrEnum):
     BUILDING = "building"
     ACTIVE = "active"
     STOPPED = "stopped"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    RESCUED = "rescued"
+    SHELVED_OFFLOADED = "shelved_offloaded"  # its disk is an image in the depot, and no host has anything of it
+    SOFT_DELETED = "soft-delete"
     ERROR = "error"
     DELETED = "deleted"
 
@@ -43,6 +49,14 @@ class PowerState(StrEnum):
     PAUSED = "paused"
     SHUTDOWN = "shutdown"
     CRASHED = "crashed"
+
+
+class RestartPolicy(StrEnum):
+    """What becomes of an instance that should run and whose guest ended by itself."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"  # it crashed; a guest that shut itself down stays off
+    ALWAYS = "always"
 
 
 class OperationState(StrEnum):
@@ -84,6 +98,18 @@ class Action(StrEnum):
     START = "start"
     STOP = "stop"
     REBOOT = "reboot"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    REBUILD = "rebuild"
+    RESCUE = "rescue"
+    UNRESCUE = "unrescue"
+    SNAPSHOT = "snapshot"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    SOFT_DELETE = "soft-delete"
+    RESTORE = "restore"
 
 
 class PoolKind(StrEnum):
@@ -92,6 +118,7 @@ class PoolKind(StrEnum):
     BUILD = "build"
     LIFECYCLE = "lifecycle"
     DELETE = "delete"
+    SNAPSHOT = "snapshot"
 
 
 class Evidence(StrEnum):
@@ -107,15 +134,33 @@ class Verb:
 
     action: Action
     legal: frozenset[VmState]
-    end: VmState
+    end: VmState | None  # None = vm_state stays what it was
     task_state: str
     pool: PoolKind
     queue_budget_s: int
     run_budget_s: int
-    needs_permit: bool  # may start a domain on a host that is not yet active for it
-    evidence: Evidence
-    on_failure: VmState | None  # None = vm_state stays what it was
+    places: bool = False  # the scheduler chooses a host; the domain may start there only with a permit
+    uploads: bool = False  # it fills an image that is made with it and goes with it unless it succeeds
+    supersedes: bool = False  # it ends whatever runs, and nobody cancels it
+    evidence: Evidence = Evidence.LEVEL
+    on_failure: VmState | None = None  # None = vm_state stays what it was
 
+
+def _lifecycle(action: Action, legal: set[VmState], end: VmState, task_state: str) -> Verb:
+    """A verb on a guest that is there, over in a minute."""
+    return Verb(
+        action=action,
+        legal=frozenset(legal),
+        end=end,
+        task_state=task_state,
+        pool=PoolKind.LIFECYCLE,
+        queue_budget_s=120,
+        run_budget_s=120,
+    )
+
+
+#: states of a guest that is on a host and may be asked for something
+_ON_HOST = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.PAUSED, VmState.SUSPENDED})
 
 VERBS: dict[Action, Verb] = {
     verb.action: verb
@@ -128,58 +173,77 @@ VERBS: dict[Action, Verb] = {
             pool=PoolKind.BUILD,
             queue_budget_s=300,
             run_budget_s=600,
-            needs_permit=True,
-            evidence=Evidence.LEVEL,
+            places=True,
             on_failure=VmState.ERROR,
         ),
         Verb(
             action=Action.DELETE,
-            legal=frozenset({VmState.BUILDING, VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}),
+            legal=frozenset(VmState) - {VmState.DELETED},
             end=VmState.DELETED,
             task_state="deleting",
             pool=PoolKind.DELETE,
             queue_budget_s=300,
             run_budget_s=300,
-            needs_permit=False,
-            evidence=Evidence.LEVEL,
-            on_failure=None,
+            supersedes=True,
         ),
-        Verb(
-            action=Action.START,
-            legal=frozenset({VmState.STOPPED}),
-            end=VmState.ACTIVE,
-            task_state="powering-on",
-            pool=PoolKind.LIFECYCLE,
-            queue_budget_s=120,
-            run_budget_s=120,
-            needs_permit=False,
-            evidence=Evidence.LEVEL,
-            on_failure=None,
-        ),
-        Verb(
-            action=Action.STOP,
-            legal=frozenset({VmState.ACTIVE}),
-            end=VmState.STOPPED,
-            task_state="powering-off",
-            pool=PoolKind.LIFECYCLE,
-            queue_budget_s=120,
-            run_budget_s=120,
-            needs_permit=False,
-            evidence=Evidence.LEVEL,
-            on_failure=None,
-        ),
-        Verb(
-            action=Action.REBOOT,
-            legal=frozenset({VmState.ACTIVE, VmState.STOPPED}),
-            end=VmState.ACTIVE,
-            task_state="rebooting",
-            pool=PoolKind.LIFECYCLE,
-            queue_budget_s=120,
-            run_budget_s=120,
-            needs_permit=False,
+        _lifecycle(Action.START, {VmState.STOPPED}, VmState.ACTIVE, "powering-on"),
+        _lifecycle(Action.STOP, {VmState.ACTIVE}, VmState.STOPPED, "powering-off"),
+        replace(
+            _lifecycle(Action.REBOOT, set(_ON_HOST), VmState.ACTIVE, "rebooting"),
             evidence=Evidence.STAMP,
-            on_failure=None,
         ),
+        _lifecycle(Action.PAUSE, {VmState.ACTIVE}, VmState.PAUSED, "pausing"),
+        _lifecycle(Action.UNPAUSE, {VmState.PAUSED}, VmState.ACTIVE, "unpausing"),
+        _lifecycle(Action.SUSPEND, {VmState.ACTIVE}, VmState.SUSPENDED, "suspending"),
+        _lifecycle(Action.RESUME, {VmState.SUSPENDED}, VmState.ACTIVE, "resuming"),
+        Verb(
+            action=Action.REBUILD,
+            legal=frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR}),
+            end=VmState.ACTIVE,  # STOPPED when it was: the host tells its power state
+            task_state="rebuilding",
+            pool=PoolKind.BUILD,
+            queue_budget_s=300,
+            run_budget_s=600,
+            evidence=Evidence.STAMP,
+            on_failure=VmState.ERROR,
+        ),
+        _lifecycle(Action.RESCUE, {VmState.ACTIVE, VmState.STOPPED}, VmState.RESCUED, "rescuing"),
+        _lifecycle(Action.UNRESCUE, {VmState.RESCUED}, VmState.ACTIVE, "unrescuing"),
+        Verb(
+            action=Action.SNAPSHOT,
+            legal=_ON_HOST,
+            end=None,
+            task_state="image_snapshot",
+            pool=PoolKind.SNAPSHOT,
+            queue_budget_s=300,
+            run_budget_s=900,
+            uploads=True,
+        ),
+        Verb(
+            action=Action.SHELVE,
+            legal=_ON_HOST,
+            end=VmState.SHELVED_OFFLOADED,
+            task_state="shelving",
+            pool=PoolKind.SNAPSHOT,
+            queue_budget_s=300,
+            run_budget_s=900,
+            uploads=True,
+        ),
+        Verb(
+            action=Action.UNSHELVE,
+            legal=frozenset({VmState.SHELVED_OFFLOADED}),
+            end=VmState.ACTIVE,
+            task_state="unshelving",
+            pool=PoolKind.BUILD,
+            queue_budget_s=300,
+            run_budget_s=600,
+            places=True,
+        ),
+        replace(
+            _lifecycle(Action.SOFT_DELETE, {*_ON_HOST, VmState.RESCUED}, VmState.SOFT_DELETED, "soft-deleting"),
+            supersedes=True,
+        ),
+        _lifecycle(Action.RESTORE, {VmState.SOFT_DELETED}, VmState.ACTIVE, "restoring"),
     )
 }
 

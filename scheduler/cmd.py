@@ -6,18 +6,23 @@ import argparse
 import os
 import socket
 import sys
+from functools import partial
 
 from drover import errors, log
 from drover.conf import load
 from drover.conf.bus import BusSettings
 from drover.conf.database import DatabaseSettings
+from drover.conf.health import HealthSettings
 from drover.conf.log import LogSettings
 from drover.conf.registry import all_groups
 from drover.conf.scheduler import SchedulerSettings
 from drover.conf.times import TimeSettings
 from drover.db.engine import Database
 from drover.db.migration import wait_for_schema
+from drover.db.notice import answers
+from drover.health import Health, Probe, Told, reaches_broker
 from drover.rpc.connect import connect
+from drover.runtime import points
 from drover.runtime.process import run
 from drover.runtime.threads import ThreadRuntime
 from scheduler.service import Scheduler
@@ -60,10 +65,13 @@ def main() -> int:
         database = Database(database_settings.connection, database_settings, runtime)
         bus = connect(runtime, configuration.get(BusSettings), f"scheduler-{name}")
         scheduler = Scheduler(runtime, bus, database, settings, configuration.get(TimeSettings), name)
+        scheduler.points = points.from_environment(runtime, os.environ)
+        probes: dict[str, Probe] = {"bus": reaches_broker(bus), "database": partial(answers, database)}
+        health = Health(runtime, configuration.get(HealthSettings), "scheduler", name, probes)
     except errors.DroverError as exc:
         print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201  the log may not be there yet
         return exc.exit_code
-    code = run(_Process(runtime, database, scheduler), runtime, f"scheduler {name}")
+    code = run(Told(_Process(runtime, database, scheduler), health), runtime, f"scheduler {name}")
     bus.close()
     return code
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Protocol
 
 from drover import errors
@@ -67,23 +67,24 @@ def load_chain(filters: Sequence[str], weighers: Sequence[str]) -> Chain:
             reason=f"[scheduler] filters: {', '.join(missing)} must be on; to fit more on a host, "
             "raise its allocation ratios"
         )
+    # Each look reads the metadata of every installed distribution, hence one a group.
+    known_filters, known_weighers = entry_points(group=FILTER_GROUP), entry_points(group=WEIGHER_GROUP)
     return Chain(
-        filters=tuple(_load(FILTER_GROUP, name) for name in filters),
-        weighers=tuple(_weigher(text) for text in weighers),
+        filters=tuple(_load(known_filters, FILTER_GROUP, name) for name in filters),
+        weighers=tuple(_weigher(known_weighers, text) for text in weighers),
     )
 
 
-def _weigher(text: str) -> tuple[Weigher, float]:
+def _weigher(found: EntryPoints, text: str) -> tuple[Weigher, float]:
     name, _, multiplier = text.partition("=")
     try:
         factor = float(multiplier or 1.0)
     except ValueError:
         raise errors.InvalidConfig(reason=f"[scheduler] weighers: {text!r} is not name=multiplier") from None
-    return _load(WEIGHER_GROUP, name.strip()), factor
+    return _load(found, WEIGHER_GROUP, name.strip()), factor
 
 
-def _load(group: str, name: str) -> Any:
-    found = entry_points(group=group)
+def _load(found: EntryPoints, group: str, name: str) -> Any:
     if name not in found.names:
         known = ", ".join(sorted(found.names)) or "none"
         raise errors.InvalidConfig(reason=f"{name!r} is no entry point of {group}; installed: {known}")

@@ -14,6 +14,7 @@ from drover.rpc import scheduler as contract
 from drover.rpc.bus import Address, Bus, Server
 from drover.rpc.contract import Endpoint
 from drover.runtime import Runtime, Task
+from drover.runtime.points import NoPoints, Points
 from scheduler.announcer import Announcer
 from scheduler.decide import Limits
 from scheduler.fleet import Fleet
@@ -22,13 +23,15 @@ from scheduler.placer import Batch, Placer
 from scheduler.plugin import load_chain
 from scheduler.rpc.endpoint import SchedulerEndpoint
 
-__all__ = ["Scheduler"]
+__all__ = ["CLAIM", "Scheduler"]
 
 LOG = log.get(__name__)
 
 T = TypeVar("T")
 
 HEARTBEAT_EVERY_S = 10.0
+#: the point before a batch is read and claimed, and with ``.done`` that after its commit
+CLAIM = "claim"
 #: operations looked for at the start; beyond them the conductor's reaper asks again
 _SWEEP = 10_000
 _STOP_S = 10.0
@@ -50,6 +53,7 @@ class Scheduler:
         name: str,
     ) -> None:
         self.name = name
+        self.points: Points = NoPoints()  # where tests stop it
         self._runtime = runtime
         self._bus = bus
         self._database = database
@@ -123,7 +127,9 @@ class Scheduler:
         began = self._runtime.clock.monotonic()
         try:
             while batch.left:
+                self.points.hit(CLAIM)
                 self._until_available(lambda: self._placer.advance(batch))
+                self.points.hit(f"{CLAIM}.done")
         finally:
             self._announcer.tell(dispatched=batch.dispatched, unplaceable=batch.unplaceable)
         LOG.info(

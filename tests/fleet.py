@@ -30,7 +30,7 @@ from drover.rpc.connect import connect
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import client
 from drover.runtime.threads import ThreadRuntime
-from drover.states import Action
+from drover.states import Action, RestartPolicy
 from tests import guest
 from tests.needs import require
 
@@ -57,6 +57,28 @@ QUICK: Mapping[str, Mapping[str, str]] = {
 _FAKE = {"fake": {"latency_min_s": "0.02", "latency_max_s": "0.1"}}
 
 
+class Looks:
+    """Looks at a database through one connection, made anew when the server was."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._kept: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def rows(self, query: LiteralString | psycopg.sql.Composed, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        if self._kept is not None:
+            try:
+                return self._kept.execute(query, values).fetchall()
+            except psycopg.OperationalError:
+                self.close()
+        self._kept = psycopg.connect(self._url, connect_timeout=5, autocommit=True)
+        return self._kept.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """A running lab, a client's way into it, and the tests' own way around it."""
@@ -65,10 +87,12 @@ class Fleet:
     runtime: ThreadRuntime
     bus: Bus
     database_url: str
+    looks: Looks
+    timeout_s: float = 10.0  # of its calls
 
     @property
     def api(self) -> ConductorAPI:
-        return client(CONTRACT, self.bus, timeout_s=10.0)
+        return client(CONTRACT, self.bus, timeout_s=self.timeout_s)
 
     @property
     def waiting(self) -> WaitAPI:
@@ -83,14 +107,23 @@ class Fleet:
         """Repeat *work* while a part of the lab is away; it must be a read, or carry an idempotency key."""
         return retry.while_unavailable(self.runtime, work, patience_s=PATIENCE_S)
 
-    def create(self, count: int, *, name: str = "", key: str = "") -> CreateReply:
+    def create(
+        self,
+        count: int,
+        *,
+        name: str = "",
+        key: str = "",
+        image: str = IMAGE,
+        restart: RestartPolicy = RestartPolicy.NEVER,
+    ) -> CreateReply:
         """*count* instances by one request."""
         request = CreateRequest(
             name=name or f"g{self.runtime.uuid()[:8]}",
             flavor=FLAVOR,
-            image=IMAGE,
+            image=image,
             networks=(NETWORK,),
             count=count,
+            restart=restart,
             idempotency_key=key or self.runtime.uuid(),
         )
         return self.patiently(lambda: self.api.instance_create(self.context(), request))
@@ -126,15 +159,14 @@ class Fleet:
 
         :raises psycopg.OperationalError: it is down.
         """
-        with psycopg.connect(self.database_url, connect_timeout=5) as conn:
-            return conn.execute(query, values).fetchall()
+        return self.looks.rows(query, values)
 
     def count(self, table: str) -> int:
         """Rows of one table."""
-        query = psycopg.sql.SQL("SELECT count(*) FROM {}").format(psycopg.sql.Identifier(table))
-        with psycopg.connect(self.database_url, connect_timeout=5) as conn:
-            [row] = conn.execute(query).fetchall()
-        return int(row[0])
+        [(rows,)] = self.looks.rows(
+            psycopg.sql.SQL("SELECT count(*) FROM {}").format(psycopg.sql.Identifier(table)), ()
+        )
+        return int(rows)
 
     def until(self, look: Callable[[], T], what: str) -> T:
         """Look until the answer is true; the answer."""
@@ -172,16 +204,15 @@ def fleet(
         lab.up(LabSpec(hosts=hosts, driver=driver, conductors=conductors, schedulers=schedulers, settings=chosen))
         bus = connect(runtime, load([str(lab.config_file)]).get(BusSettings), "test")
         database = load([str(lab.layout.config("conductor"))]).get(DatabaseSettings)
+        url = database.connection.replace("postgresql+psycopg", "postgresql")
+        looks = Looks(url)
         try:
-            made = Fleet(
-                lab=lab,
-                runtime=runtime,
-                bus=bus,
-                database_url=database.connection.replace("postgresql+psycopg", "postgresql"),
-            )
+            timeout_s = float(settings.get("times", {}).get("rpc_timeout_s", "10"))
+            made = Fleet(lab=lab, runtime=runtime, bus=bus, database_url=url, looks=looks, timeout_s=timeout_s)
             _stock(made)
             yield made
         finally:
+            looks.close()
             bus.close()
     finally:
         lab.down()

@@ -18,6 +18,7 @@ _PROGRAMS = {
     "dnsmasq": ("dnsmasq",),
     "libvirt": ("libvirtd",),
     "nftables": ("nft",),
+    "openssl": ("openssl",),
     "postgresql": tuple(str(path) for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
     "qemu": ("qemu-system-x86_64",),
     "qemu-img": ("qemu-img",),

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.image.fetcher import Fetcher
+from agent.image.uploader import Uploader
 from agent.virt.driver import CancelToken
 from drover import errors, log, retry
 from drover.image_format import inspect
 from drover.objects import codec
 from drover.objects.catalog import ImageFormat
-from drover.objects.guest import ImageSource
+from drover.objects.guest import ImageSource, UploadTarget
 from drover.runtime import Event, Runtime
 from drover.units import GIB
 
@@ -86,6 +87,7 @@ class ImageCache:
         self._runtime = runtime
         self._directory = directory
         self._fetcher = fetcher
+        self._uploader = Uploader(runtime)
         self._limit_gib = limit_gib
         self._timeout_s = (times or FetchTimes()).timeout_s
         self._patience_s = (times or FetchTimes()).patience_s
@@ -122,6 +124,10 @@ class ImageCache:
         if download.error is not None:
             raise errors.from_dict(download.error.to_dict())  # one object for several tasks would mix tracebacks
         return str(path)
+
+    def upload(self, path: str, target: UploadTarget, cancel: CancelToken) -> None:
+        """See :meth:`agent.virt.driver.Images.upload`."""
+        self._uploader.upload(Path(path), target, cancel)
 
     def _path(self, source: ImageSource) -> Path:
         image_format = ImageFormat(source.format).value

@@ -89,13 +89,15 @@ class HttpFetcher:
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 token = ""
             url = target
-        raise errors.ImageFetchFailed(image=source.id, detail=f"{source.url}: more than {_MOST_REDIRECTS} redirects")
+        raise errors.ImageFetchFailed(
+            image=source.id, detail=f"{_shown(source.url)}: more than {_MOST_REDIRECTS} redirects"
+        )
 
     def _request(
         self, source: ImageSource, url: SplitResult, token: str
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise errors.ImageFetchFailed(image=source.id, detail=f"{url.geturl()}: neither http nor https")
+            raise errors.ImageFetchFailed(image=source.id, detail=f"{_shown(url.geturl())}: neither http nor https")
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         connection: http.client.HTTPConnection | None = None
@@ -108,14 +110,19 @@ class HttpFetcher:
         except (OSError, ValueError, http.client.HTTPException) as exc:
             if connection is not None:
                 connection.close()
-            raise errors.Unavailable(what=url.geturl(), detail=repr(exc)) from None
+            raise errors.Unavailable(what=_shown(url.geturl()), detail=repr(exc)) from None
 
 
 def _refusal(source: ImageSource, url: str, reply: http.client.HTTPResponse) -> errors.DroverError:
     detail = f"HTTP {reply.status} {reply.reason}"
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or reply.status in _TRY_LATER:
-        return errors.Unavailable(what=url, detail=detail)
-    return errors.ImageFetchFailed(image=source.id, detail=f"{url}: {detail}")
+        return errors.Unavailable(what=_shown(url), detail=detail)
+    return errors.ImageFetchFailed(image=source.id, detail=f"{_shown(url)}: {detail}")
+
+
+def _shown(url: str) -> str:
+    """Without what follows ``?``: there stands the signature of a signed URL, which is as good as a password."""
+    return url.partition("?")[0]
 
 
 class _HttpStream:

@@ -22,6 +22,7 @@ def _claim(attempt: Attempt) -> None:
     if guest is not None and guest.epoch != attempt.order.epoch:
         if guest.epoch > attempt.order.epoch or guest.power_state in ACTIVE_POWER:
             raise errors.GuestConflict(instance=attempt.uuid, reason=f"a guest of epoch {guest.epoch} is here")
+        _permit(attempt)  # undoing this build would remove what an earlier one left: only a record may lead to that
     elif guest is not None and guest.power_state in (PowerState.RUNNING, PowerState.PAUSED):
         # It could only start with a permit, so it was built: by this order before a restart, or long ago.
         attempt.settled, attempt.power_state = True, guest.power_state

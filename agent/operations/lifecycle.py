@@ -1,79 +1,40 @@
-"""Start, stop and reboot of a guest that is here."""
+"""Power and processors of a guest that is here: a few steps each, told by the guest's own state."""
 
 from __future__ import annotations
 
+from agent.operations import guest
+from agent.operations.guest import FIND, NETWORK
 from agent.operations.step import Attempt, Step
-from drover import errors
-from drover.objects.guest import GuestState
 from drover.states import PowerState
 
-__all__ = ["REBOOT", "START", "STOP"]
-
-#: of a stop's budget, kept for cutting the power of a guest that does not obey
-_POWER_CUT_S = 10.0
-#: between tries to ask a hypervisor that does not answer
-_ASK_AGAIN_S = 1.0
+__all__ = ["PAUSE", "RESTORE", "RESUME", "SOFT_DELETE", "START", "STOP", "SUSPEND", "UNPAUSE"]
 
 
-def _find(attempt: Attempt) -> None:
-    attempt.power_state = attempt.guest().power_state
+def _define(attempt: Attempt) -> None:
+    """Plain, if a rescue left it otherwise: one that was cut off for good, or a guest that was deleted in rescue."""
+    if attempt.guest().rescue:
+        attempt.driver.define(attempt.spec, attempt.order.operation_id)
 
 
-def _network(attempt: Attempt) -> None:
-    """Rules and addresses do not survive a boot of the host."""
-    attempt.driver.create_network(attempt.spec)
+def _pause(attempt: Attempt) -> None:
+    attempt.driver.pause(attempt.uuid)
+    attempt.power_state = PowerState.PAUSED
 
 
-def _start(attempt: Attempt) -> None:
-    attempt.leave.lease()
-    attempt.driver.start(attempt.uuid)
+def _unpause(attempt: Attempt) -> None:
+    attempt.leave.lease()  # it starts no domain, but a host that is cut off sets nothing going
+    attempt.driver.unpause(attempt.uuid)
     attempt.power_state = PowerState.RUNNING
 
 
-def _stop(attempt: Attempt) -> None:
-    patience_s = min(attempt.stop_timeout_s, max(0.0, attempt.token.remaining_s() - _POWER_CUT_S))
-    attempt.driver.stop(attempt.uuid, patience_s, attempt.token)
+def _suspend(attempt: Attempt) -> None:
+    attempt.driver.suspend(attempt.uuid, attempt.token)
     attempt.power_state = PowerState.SHUTDOWN
 
 
-def _reboot(attempt: Attempt) -> None:
-    """Once, however often the agent dies: the stamp in the guest tells whether it was issued.
-
-    A death between stamp and reboot counts as issued: a reboot too few is repeated by its user, one too many
-    would interrupt a guest that nobody meant.
-    """
-    operation_id = attempt.order.operation_id
-    guest = _ask(attempt) if attempt.resumed else attempt.guest()
-    if guest.operation_id != operation_id:
-        attempt.leave.lease()
-        try:
-            attempt.driver.reboot(attempt.uuid, operation_id, hard=attempt.order.params.get("type") == "hard")
-        except errors.DriverError:
-            guest = _ask(attempt)
-            if guest.operation_id != operation_id:
-                raise  # not issued: it failed, and nothing happened
-        else:
-            attempt.power_state = PowerState.RUNNING
-            return
-    if guest.power_state is not PowerState.RUNNING:
-        attempt.leave.lease()
-        attempt.driver.start(attempt.uuid)  # a hard reboot that was cut off between off and on
-    attempt.power_state = PowerState.RUNNING
-
-
-def _ask(attempt: Attempt) -> GuestState:
-    """The guest, however long the hypervisor takes to answer within the budget.
-
-    :raises errors.OutcomeUnknown: it never answered, and the verb may have happened.
-    """
-    while True:
-        try:
-            return attempt.guest()
-        except (errors.DriverUnavailable, errors.DriverTimeout) as exc:
-            if attempt.token.wait(_ASK_AGAIN_S):
-                raise errors.OutcomeUnknown(action=attempt.order.action.value, detail=exc.message) from exc
-
-
-START = (Step("find", _find), Step("network", _network), Step("start", _start))
-STOP = (Step("find", _find), Step("stop", _stop))
-REBOOT = (Step("reboot", _reboot),)
+START = RESTORE = (FIND, NETWORK, Step("define", _define), guest.START)
+STOP = SOFT_DELETE = (FIND, guest.STOP)
+PAUSE = (FIND, Step("pause", _pause))
+UNPAUSE = (FIND, Step("unpause", _unpause))
+SUSPEND = (FIND, Step("suspend", _suspend))
+RESUME = (FIND, NETWORK, guest.START)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from agent.journal import Journal, Key
+from agent.journal import Journal
 from agent.operations.step import Attempt, Step
 from agent.operations.token import Reason
-from agent.points import Points
 from drover import errors, log
 from drover.objects.operation import ErrorInfo, StepRecord
 from drover.objects.sync import Outcome, Result
 from drover.runtime import Clock, Runtime
+from drover.runtime.points import Points
 from drover.states import VERBS, Evidence, PowerState
 
 __all__ = ["Runner"]
@@ -22,7 +23,7 @@ LOG = log.get(__name__)
 
 #: why an order ends without a result: the next incarnation, or nobody, wants to hear of it
 _SILENT = frozenset({Reason.DROPPED, Reason.SUPERSEDED, Reason.SHUTDOWN})
-#: seconds that a build which could go elsewhere waits for a hypervisor that is away, and between two tries
+#: seconds that a build which could go elsewhere, or an undo, waits for a hypervisor that is away, and between two tries
 _PATIENCE_S, _ASK_AGAIN_S = 30.0, 0.5
 
 
@@ -30,6 +31,7 @@ class Runner:
     """Runs attempts in whatever task calls it."""
 
     def __init__(self, runtime: Runtime, journal: Journal, points: Points) -> None:
+        self._runtime = runtime
         self._clock = runtime.clock
         self._journal = journal
         self._points = points
@@ -77,22 +79,23 @@ class Runner:
     def _steps(self, attempt: Attempt, steps: tuple[Step, ...], trail: _Trail, undo: ExitStack) -> ErrorInfo | None:
         """Do what is to do; the error that ended it, or None."""
         order = attempt.order
-        key = (order.operation_id, order.attempt)
-        before = self._journal.marks(key) if attempt.resumed else frozenset()
+        before = self._journal.marks((order.operation_id, order.attempt)) if attempt.resumed else frozenset()
+        attempt.facts |= before
         try:
             for step in steps:
-                if attempt.settled:
+                if attempt.settled or attempt.resume_at not in ("", step.name):
                     trail.add(step.name, "skipped", "found done")
                     continue
                 attempt.token.check()
-                if step.name == steps[0].name:
+                if step is steps[0]:
                     self._begin(attempt)
                 if step.undo is not None:
-                    undo.callback(partial(step.undo, attempt))
+                    undo.callback(partial(self._take_back, attempt, step.undo))
+                attempt.resume_at = ""
                 self._step(attempt, step, trail)
                 if step.name in before:
                     trail.note("done before a restart, too")
-                self._mark(key, step)
+                self._remember(attempt, step)
         except errors.OperationCancelled as exc:
             trail.end("cancelled", exc.message)
             return _info(self._cause(attempt, exc))
@@ -132,20 +135,40 @@ class Runner:
             try:
                 step.run(attempt)
             except errors.DriverUnavailable:
-                bound = attempt.permitted or not VERBS[attempt.order.action].needs_permit
+                bound = attempt.permitted or not VERBS[attempt.order.action].places
                 patient = bound or self._clock.monotonic() - began_s < _PATIENCE_S
                 if not patient or attempt.token.wait(_ASK_AGAIN_S):
                     raise
             else:
                 return
 
-    def _mark(self, key: Key, step: Step) -> None:
+    def _remember(self, attempt: Attempt, step: Step) -> None:
+        """The step as done, and what it found out."""
+        key = (attempt.order.operation_id, attempt.order.attempt)
         if key[0]:
-            self._journal.mark(key, step.name)
+            for mark in sorted({step.name} | (attempt.facts - self._journal.marks(key))):
+                self._journal.mark(key, mark)
+
+    def _take_back(self, attempt: Attempt, undo: Callable[[Attempt], None]) -> None:
+        """The undo of one step, again for a while when the hypervisor is away.
+
+        Not where a ``leaving`` record does it later, and the next host is not to wait.
+        """
+        until_s = self._clock.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                undo(attempt)
+            except errors.DriverUnavailable:
+                if VERBS[attempt.order.action].places or self._clock.monotonic() >= until_s:
+                    raise
+                self._runtime.sleep(_ASK_AGAIN_S)
+            else:
+                return
 
     def _undo(self, attempt: Attempt, trail: _Trail, undo: ExitStack) -> None:
         if not attempt.made:
             return
+        self._points.hit(f"{attempt.order.action}.undo")
         trail.begin("undo")
         try:
             undo.close()
@@ -159,6 +182,7 @@ class Runner:
                 instance=attempt.order.instance_uuid,
                 error=exc,
             )
+        self._points.hit(f"{attempt.order.action}.undo.done")
 
     def _cause(self, attempt: Attempt, exc: errors.OperationCancelled) -> errors.DroverError:
         if attempt.token.reason is Reason.BUDGET:

@@ -10,7 +10,7 @@ from agent.claims import Claims
 from agent.operations.token import Token
 from agent.virt.driver import Backend, Driver
 from drover import errors
-from drover.objects.guest import GuestSpec, GuestState
+from drover.objects.guest import GuestSpec, GuestState, ImageSource, UploadTarget
 from drover.objects.sync import Order
 from drover.states import PowerState
 
@@ -35,6 +35,9 @@ class Leave(Protocol):
         :raises drover.errors.OperationCancelled: the order was cancelled meanwhile.
         """
 
+    def alive(self) -> bool:
+        """Whether the host is known to be alive now. For an undo, which may come after a cancel and cannot wait."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
@@ -47,14 +50,19 @@ class Attempt:
     claims: Claims
     stop_timeout_s: float
     resumed: bool  # an earlier incarnation began it
-    #: what is here was made by this order, not found: without it nothing is undone
+    #: something here was made or changed by this order, not found: without it nothing is undone
     made: bool = False
+    #: what a later incarnation must know of the time before; kept in the journal before the next step begins
+    facts: set[str] = field(default_factory=set)
     permitted: bool = False
     #: the world shows that the verb has happened: nothing is left to do
     settled: bool = False
+    #: the world shows that everything before this step has happened; "": nothing is shown
+    resume_at: str = ""
     #: nothing of (instance, epoch ≤ this) is left on the host
     removed: bool = False
     image_path: str = ""
+    snapshot_path: str = ""
     power_state: PowerState = field(default=PowerState.UNKNOWN)
 
     @property
@@ -67,10 +75,27 @@ class Attempt:
 
     @property
     def spec(self) -> GuestSpec:
-        """:raises drover.errors.BadRequest: the order has none."""
-        if self.order.spec is None:
+        """:raises drover.errors.BadRequest: the order has none, or that of another guest."""
+        spec = self.order.spec
+        if spec is None:
             raise errors.BadRequest(method=self.order.action.value, reason="the order has no spec")
-        return self.order.spec
+        if (spec.uuid, spec.epoch) != (self.uuid, self.order.epoch):
+            raise errors.BadRequest(method=self.order.action.value, reason="its spec is another guest's")
+        return spec
+
+    @property
+    def rescue_image(self) -> ImageSource:
+        """:raises drover.errors.BadRequest: the order has none."""
+        if self.order.rescue_image is None:
+            raise errors.BadRequest(method=self.order.action.value, reason="the order has no rescue image")
+        return self.order.rescue_image
+
+    @property
+    def upload(self) -> UploadTarget:
+        """:raises drover.errors.BadRequest: the order has none."""
+        if self.order.upload is None:
+            raise errors.BadRequest(method=self.order.action.value, reason="the order has no upload target")
+        return self.order.upload
 
     def guest(self) -> GuestState:
         """The guest of exactly this order's epoch.
@@ -90,7 +115,8 @@ class Attempt:
 class Step:
     """One idempotent piece of a verb.
 
-    ``undo`` takes back what the step may have done, also half, also nothing; it is registered before ``run``.
+    ``undo`` takes back what the step may have done, also half, also nothing; it is registered before ``run``, and
+    called with the order's token set when the order was cancelled.
     """
 
     name: str

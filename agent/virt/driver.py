@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from drover.objects.guest import GuestSpec, GuestState, ImageSource
+from drover.objects.guest import Diagnostics, GuestSpec, GuestState, ImageSource, UploadTarget
 from drover.objects.host import HostUsage, Inventory
 from drover.objects.instance import InstanceUsage
 from drover.states import PowerState
 
-__all__ = ["Backend", "CancelToken", "Driver", "Images", "PowerEvent", "Stats"]
+__all__ = ["Backend", "CancelToken", "Driver", "Images", "PowerEvent", "Snapshot", "Stats"]
 
 
 class CancelToken(Protocol):
@@ -46,6 +46,16 @@ class Stats:
 
     host: HostUsage
     guests: dict[str, InstanceUsage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A finished copy of a disk on the host: ``format`` is qcow2."""
+
+    path: str
+    format: str
+    virtual_size_bytes: int
+    quiesced: bool  # a guest agent froze the filesystems for it
 
 
 class Driver(ABC):
@@ -83,19 +93,82 @@ class Driver(ABC):
         """The config drive (cloud-init NoCloud)."""
 
     @abstractmethod
-    def define(self, spec: GuestSpec, operation_id: str) -> None:
+    def replace_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
+        """A fresh root disk in the place of the old one, whole or not at all. The guest is off and has no saved state.
+
+        :raises drover.errors.GuestConflict: it is not off.
+        """
+
+    @abstractmethod
+    def create_rescue_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
+        """The disk of the rescue system, an overlay on the cached image, beside the root disk. One that is there stays."""
+
+    @abstractmethod
+    def define(self, spec: GuestSpec, operation_id: str, *, rescue: bool = False) -> None:
         """Make the definition persistent, stamped with deployment, uuid, epoch, digest and *operation_id*.
+
+        With *rescue* the guest boots from its rescue disk and has its root disk as the second one; without, a rescue
+        disk goes. What the definition says of a running guest counts from its next start on.
 
         :raises drover.errors.GuestConflict: an active domain of another epoch, or one that is not ours, has the uuid or name.
         """
 
     @abstractmethod
     def start(self, instance_uuid: str) -> None:
-        """Running afterwards; already running is fine. :raises drover.errors.GuestNotFound: not defined."""
+        """Running afterwards, from its saved state if it has one; already running is fine, and so is paused (it goes on).
+
+        :raises drover.errors.GuestNotFound: not defined.
+        """
 
     @abstractmethod
     def stop(self, instance_uuid: str, timeout_s: float, cancel: CancelToken) -> None:
-        """Ask the guest by ACPI, and after *timeout_s* (0: at once) cut the power. Off afterwards; none there is fine."""
+        """Ask the guest by ACPI, and after *timeout_s* (0: at once) cut the power.
+
+        Off afterwards, and without saved state; none there is fine. A paused guest cannot answer, so its power is cut.
+        """
+
+    @abstractmethod
+    def pause(self, instance_uuid: str) -> None:
+        """Its processors stand still afterwards; already paused is fine.
+
+        :raises drover.errors.GuestNotFound: not defined. GuestConflict: it is off.
+        """
+
+    @abstractmethod
+    def unpause(self, instance_uuid: str) -> None:
+        """Running afterwards; already running is fine.
+
+        :raises drover.errors.GuestNotFound: not defined. GuestConflict: it is off.
+        """
+
+    @abstractmethod
+    def suspend(self, instance_uuid: str, cancel: CancelToken) -> None:
+        """Its memory on the host's disk and its power off afterwards; already so is fine. Cancelled: it runs on.
+
+        :raises drover.errors.GuestNotFound: not defined. GuestConflict: it is off and has no saved state.
+            DiskFull: it runs on.
+        """
+
+    @abstractmethod
+    def snapshot(self, instance_uuid: str, snapshot_id: str, cancel: CancelToken) -> Snapshot:
+        """The root disk as it is at one moment, as a file of its own that depends on nothing.
+
+        Live when the guest runs: it goes on meanwhile, its filesystems frozen for the moment when a guest agent
+        answers. Called again with the same *snapshot_id*, what an earlier call left is removed first.
+
+        :raises drover.errors.GuestNotFound: not defined. DiskFull, OperationCancelled: nothing is left.
+        """
+
+    @abstractmethod
+    def discard_snapshot(self, instance_uuid: str, snapshot_id: str) -> None:
+        """Remove the file of :meth:`snapshot`, end its job when one still runs; none there is fine."""
+
+    @abstractmethod
+    def diagnostics(self, instance_uuid: str) -> Diagnostics:
+        """What the hypervisor tells of one guest now.
+
+        :raises drover.errors.GuestNotFound: not defined.
+        """
 
     @abstractmethod
     def reboot(self, instance_uuid: str, operation_id: str, *, hard: bool) -> None:
@@ -135,6 +208,12 @@ class Images(Protocol):
         """The path of the cached, checked image; one download however many builds wait.
 
         :raises drover.errors.ImageFetchFailed: (retryable), ImageChecksumMismatch, ImageUnsafe, DiskFull.
+        """
+
+    def upload(self, path: str, target: UploadTarget, cancel: CancelToken) -> None:
+        """Send the file to the depot and have it checked there; again after a crash is fine, also when it was done.
+
+        :raises drover.errors.ImageUploadFailed: (retryable) the depot is away or refuses.
         """
 
 

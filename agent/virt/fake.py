@@ -6,23 +6,21 @@ Developers test against it, and ``drover standalone`` runs on it where there is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
-from agent.virt.driver import Backend, CancelToken, Driver, PowerEvent, Stats
+from agent.virt import fake_guest
+from agent.virt.driver import Backend, CancelToken, Driver, PowerEvent, Snapshot, Stats
+from agent.virt.fake_image import DISK_BYTES, FakeImages
 from agent.virt.fake_store import FileGuestStore, GuestRecord, GuestStore
 from drover import errors
 from drover.conf import Configuration
 from drover.conf.fake import FakeSettings
-from drover.objects import codec
-from drover.objects.guest import GuestClass, GuestSpec, GuestState, ImageSource
+from drover.objects.guest import Diagnostics, GuestSpec, GuestState
 from drover.objects.host import HostUsage, Inventory
-from drover.objects.instance import InstanceUsage
-from drover.runtime import Lock, Runtime
+from drover.runtime import Runtime
 from drover.states import PowerState
 
 __all__ = ["FakeDriver", "FakeImages", "backend", "create"]
@@ -76,13 +74,31 @@ class FakeDriver(Driver):
 
     def get_guest(self, instance_uuid: str) -> GuestState | None:
         with self._call("get_guest"):
-            record = self._store.get(instance_uuid)
-            return self._state(record) if record is not None and self._ours(record) else None
+            record = self._own(instance_uuid)
+            return None if record is None else self._state(record)
 
-    def create_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:  # noqa: ARG002
+    def create_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
         with self._call("create_disk"):
             cancel.check()
-            self._prepare(spec, lambda r: replace(r, disk_epoch=spec.epoch, disk_gib=spec.disk_gib))
+            self._prepare(spec, lambda r: r if r.disk_epoch == spec.epoch else _with_disk(r, spec, image_path))
+
+    def replace_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
+        with self._call("replace_disk"):
+            cancel.check()
+            record = self._own(spec.uuid)
+            if record is not None and (record.active or record.saved):
+                raise errors.GuestConflict(instance=spec.uuid, reason="it is not off, or its memory is saved")
+            self._prepare(spec, lambda r: _with_disk(r, spec, image_path))
+
+    def create_rescue_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
+        with self._call("create_rescue_disk"):
+            cancel.check()
+            self._prepare(
+                spec,
+                lambda r: (
+                    r if r.rescue_epoch == spec.epoch else replace(r, rescue_image=image_path, rescue_epoch=spec.epoch)
+                ),
+            )
 
     def create_network(self, spec: GuestSpec) -> None:
         with self._call("create_network"):
@@ -92,25 +108,12 @@ class FakeDriver(Driver):
         with self._call("create_config"):
             self._prepare(spec, lambda r: replace(r, config_epoch=spec.epoch))
 
-    def define(self, spec: GuestSpec, operation_id: str) -> None:
-        name = f"drover-{spec.uuid}"
+    def define(self, spec: GuestSpec, operation_id: str, *, rescue: bool = False) -> None:
+        name = fake_guest.domain_name(spec.uuid)
         with self._call("define"):
             if any(r.uuid != spec.uuid and r.defined and r.name == name for r in self._store.list()):
                 raise errors.GuestConflict(instance=spec.uuid, reason=f"another domain is named {name}")
-            self._prepare(
-                spec,
-                lambda r: replace(
-                    r,
-                    name=name,
-                    deployment_id=spec.deployment_id,
-                    epoch=spec.epoch,
-                    defined=True,
-                    operation_id=operation_id,
-                    spec_digest=_digest(spec),
-                    vcpus=spec.vcpus,
-                    memory_mib=spec.memory_mib,
-                ),
-            )
+            self._prepare(spec, lambda r: fake_guest.define(r, spec, operation_id, rescue=rescue))
 
     def start(self, instance_uuid: str) -> None:
         with self._call("start"):
@@ -118,30 +121,74 @@ class FakeDriver(Driver):
                 record = self._defined(instance_uuid)
                 if record.power_state is PowerState.RUNNING:
                     return
-                if record.disk_epoch != record.epoch:
-                    raise errors.DriverError(operation="start", detail=f"guest {instance_uuid} has no disk")
-                self._store.put(self._booted(record))
+                if record.power_state is PowerState.PAUSED or record.saved:
+                    self._store.put(replace(record, power_state=PowerState.RUNNING, saved=False))
+                else:
+                    self._store.put(self._booted(record))
             self._tell(instance_uuid, PowerState.RUNNING)
 
     def stop(self, instance_uuid: str, timeout_s: float, cancel: CancelToken) -> None:
         with self._call("stop"):
-            record = self._store.get(instance_uuid)
-            if record is None or not self._ours(record) or not record.active:
+            record = self._own(instance_uuid)
+            if record is None or not (record.active or record.saved):
                 return
-            if timeout_s > 0 and self._settings.shutdown_s > 0:
+            if record.power_state is PowerState.RUNNING and timeout_s > 0 and self._settings.shutdown_s > 0:
                 cancel.wait(min(timeout_s, self._settings.shutdown_s))
                 cancel.check()
             self._power_off(instance_uuid)
 
+    def pause(self, instance_uuid: str) -> None:
+        with self._call("pause"):
+            self._set_active(instance_uuid, PowerState.PAUSED)
+
+    def unpause(self, instance_uuid: str) -> None:
+        with self._call("unpause"):
+            self._set_active(instance_uuid, PowerState.RUNNING)
+
+    def suspend(self, instance_uuid: str, cancel: CancelToken) -> None:
+        with self._call("suspend"):
+            record = self._defined(instance_uuid)
+            if record.saved:
+                return
+            if not record.active:
+                raise errors.GuestConflict(instance=instance_uuid, reason="it is off, there is no memory to save")
+            self._copy(cancel)
+            self._power_off(instance_uuid, saved=True)
+
+    def snapshot(self, instance_uuid: str, snapshot_id: str, cancel: CancelToken) -> Snapshot:
+        with self._call("snapshot"):
+            self._change(instance_uuid, lambda r: replace(_without(r, snapshot_id), copying=(*r.copying, snapshot_id)))
+            try:
+                self._copy(cancel)
+            except errors.OperationCancelled:
+                self._change(instance_uuid, lambda r: _without(r, snapshot_id))
+                raise
+            self._change(
+                instance_uuid, lambda r: replace(_without(r, snapshot_id), snapshots=(*r.snapshots, snapshot_id))
+            )
+            return Snapshot(
+                path=f"/fake/snapshots/{instance_uuid}/{snapshot_id}",
+                format="qcow2",
+                virtual_size_bytes=DISK_BYTES,
+                quiesced=False,
+            )
+
+    def discard_snapshot(self, instance_uuid: str, snapshot_id: str) -> None:
+        with self._call("discard_snapshot"):
+            if self._own(instance_uuid) is not None:
+                self._change(instance_uuid, lambda r: _without(r, snapshot_id))
+
+    def diagnostics(self, instance_uuid: str) -> Diagnostics:
+        with self._call("diagnostics"):
+            return fake_guest.diagnostics_of(self._defined(instance_uuid), self._runtime.clock.now())
+
     def reboot(self, instance_uuid: str, operation_id: str, *, hard: bool) -> None:
         with self._call("reboot"):
-            with self._lock:
-                self._store.put(replace(self._defined(instance_uuid), operation_id=operation_id))
-            if hard:
+            record = self._change(instance_uuid, lambda r: fake_guest.stamp(r, operation_id))
+            if hard or record.power_state is not PowerState.RUNNING:
                 self._power_off(instance_uuid)
                 self._pause()
-            with self._lock:
-                self._store.put(self._booted(self._defined(instance_uuid)))
+            self._change(instance_uuid, self._booted)
             self._tell(instance_uuid, PowerState.RUNNING)
 
     def remove(self, instance_uuid: str, epoch: int) -> None:
@@ -154,7 +201,7 @@ class FakeDriver(Driver):
                     raise errors.GuestConflict(instance=instance_uuid, reason=f"domain {record.name} is not ours")
                 if record.defined and record.epoch > epoch:
                     raise errors.GuestConflict(instance=instance_uuid, reason=f"its epoch is {record.epoch}")
-                if max(record.disk_epoch, record.network_epoch, record.config_epoch) > epoch:
+                if fake_guest.latest_part(record) > epoch:
                     return  # parts of a later epoch, no domain yet
                 self._store.delete(instance_uuid)
             if record.active:
@@ -171,7 +218,7 @@ class FakeDriver(Driver):
                 guests=len(running),
                 at=now,
             )
-            return Stats(host=host, guests={r.uuid: _usage(r, now) for r in running if self._ours(r)})
+            return Stats(host=host, guests={r.uuid: fake_guest.usage_of(r, now) for r in running if self._ours(r)})
 
     def console_log(self, instance_uuid: str, max_bytes: int) -> bytes:
         with self._call("console_log"):
@@ -189,25 +236,24 @@ class FakeDriver(Driver):
         return record.defined and bool(self._deployment_id) and record.deployment_id == self._deployment_id
 
     def _state(self, record: GuestRecord) -> GuestState:
-        if not self._ours(record):
-            return GuestState(
-                uuid=record.uuid, name=record.name, kind=GuestClass.FOREIGN, power_state=record.power_state
-            )
-        return GuestState(
-            uuid=record.uuid,
-            name=record.name,
-            kind=GuestClass.OURS,
-            epoch=record.epoch,
-            power_state=record.power_state,
-            operation_id=record.operation_id,
-            spec_digest=record.spec_digest,
-        )
+        return fake_guest.state_of(fake_guest.at_rest(record), ours=self._ours(record))
+
+    def _own(self, uuid: str) -> GuestRecord | None:
+        record = self._store.get(uuid)
+        return fake_guest.at_rest(record) if record is not None and self._ours(record) else None
 
     def _defined(self, uuid: str) -> GuestRecord:
-        record = self._store.get(uuid)
-        if record is None or not self._ours(record):
+        record = self._own(uuid)
+        if record is None:
             raise errors.GuestNotFound(instance=uuid)
         return record
+
+    def _change(self, uuid: str, change: Callable[[GuestRecord], GuestRecord]) -> GuestRecord:
+        """Change a guest of ours; returns it as it then is."""
+        with self._lock:
+            record = change(self._defined(uuid))
+            self._store.put(record)
+            return record
 
     def _prepare(self, spec: GuestSpec, change: Callable[[GuestRecord], GuestRecord]) -> None:
         """Change what is there for *spec*, unless a domain stands in the way."""
@@ -217,23 +263,25 @@ class FakeDriver(Driver):
                 raise errors.GuestConflict(instance=spec.uuid, reason=f"domain {record.name} is not ours")
             if record.active and record.epoch != spec.epoch:
                 raise errors.GuestConflict(instance=spec.uuid, reason=f"active with epoch {record.epoch}")
-            self._store.put(change(record))
+            self._store.put(change(fake_guest.at_rest(record)))
 
     def _booted(self, record: GuestRecord) -> GuestRecord:
-        boots = record.boots + 1
-        return replace(
-            record,
-            power_state=PowerState.RUNNING,
-            boots=boots,
-            booted_at=self._runtime.clock.now(),
-            console=f"{record.console}{self._settings.boot_marker} boots={boots}\n",
-        )
+        if record.disk_epoch != record.epoch or (record.rescue and record.rescue_epoch != record.epoch):
+            raise errors.DriverError(operation="start", detail=f"guest {record.uuid} has no disk")
+        return fake_guest.booted(record, self._runtime.clock.now(), self._settings.boot_marker)
 
-    def _power_off(self, uuid: str) -> None:
-        with self._lock:
-            record = self._store.get(uuid)
-            if record is not None:
-                self._store.put(replace(record, power_state=PowerState.SHUTDOWN))
+    def _set_active(self, uuid: str, power_state: PowerState) -> None:
+        def change(record: GuestRecord) -> GuestRecord:
+            if not record.active:
+                raise errors.GuestConflict(instance=uuid, reason="it is off")
+            return replace(record, power_state=power_state)
+
+        if self._defined(uuid).power_state is not power_state:
+            self._change(uuid, change)
+            self._tell(uuid, power_state)
+
+    def _power_off(self, uuid: str, *, saved: bool = False) -> None:
+        self._change(uuid, lambda r: fake_guest.off(r, saved=saved))
         self._tell(uuid, PowerState.SHUTDOWN)
 
     def _tell(self, uuid: str, state: PowerState) -> None:
@@ -241,6 +289,13 @@ class FakeDriver(Driver):
             listener(PowerEvent(uuid, state))
 
     # latency and faults
+
+    def _copy(self, cancel: CancelToken) -> None:
+        """Bytes take their time."""
+        cancel.check()
+        if self._settings.copy_s > 0:
+            cancel.wait(self._settings.copy_s)
+            cancel.check()
 
     @contextmanager
     def _call(self, method: str) -> Iterator[None]:
@@ -263,46 +318,17 @@ class FakeDriver(Driver):
             self._runtime.sleep(self._runtime.random.uniform(shortest, longest))
 
 
-class FakeImages:
-    """An image cache without bytes: the first to ask fetches, the others wait for it."""
-
-    def __init__(self, runtime: Runtime, settings: FakeSettings) -> None:
-        self._settings = settings
-        self._gate = runtime.lock()
-        self._fetching: dict[str, Lock] = {}
-        self._cached: set[str] = set()
-        self._runtime = runtime
-        self.fetches = 0
-
-    def ensure(self, source: ImageSource, cancel: CancelToken) -> str:
-        with self._gate:
-            fetching = self._fetching.setdefault(source.id, self._runtime.lock())
-        while not fetching.acquire(1.0):
-            cancel.check()
-        try:
-            if source.id not in self._cached:
-                cancel.check()
-                if self._settings.image_latency_s > 0:
-                    cancel.wait(self._settings.image_latency_s)
-                    cancel.check()
-                self.fetches += 1
-                self._cached.add(source.id)
-        finally:
-            fetching.release()
-        return f"/fake/images/{source.id}"
+def _with_disk(record: GuestRecord, spec: GuestSpec, image_path: str) -> GuestRecord:
+    return replace(record, disk_epoch=spec.epoch, disk_gib=spec.disk_gib, disk_image=image_path)
 
 
-def _usage(record: GuestRecord, now: datetime) -> InstanceUsage:
-    up_s = (now - (record.booted_at or now)).total_seconds()
-    return InstanceUsage(
-        cpu_time_s=max(0.0, up_s) / 100, memory_mib=record.memory_mib, memory_rss_mib=record.memory_mib, at=now
+def _without(record: GuestRecord, snapshot_id: str) -> GuestRecord:
+    """Nothing of this snapshot is left."""
+    return replace(
+        record,
+        snapshots=tuple(other for other in record.snapshots if other != snapshot_id),
+        copying=tuple(other for other in record.copying if other != snapshot_id),
     )
-
-
-def _digest(spec: GuestSpec) -> str:
-    """Of everything but the image's token, which is new with each order."""
-    image = replace(spec.image, token="", url="")
-    return hashlib.sha256(codec.to_json(replace(spec, image=image)).encode()).hexdigest()[:16]
 
 
 def _rates(pairs: tuple[str, ...]) -> dict[str, float]:

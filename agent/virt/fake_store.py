@@ -15,10 +15,21 @@ from drover.objects import codec
 from drover.runtime import Runtime
 from drover.states import PowerState
 
-__all__ = ["FileGuestStore", "GuestRecord", "GuestStore", "MemoryGuestStore"]
+__all__ = ["Definition", "FileGuestStore", "GuestRecord", "GuestStore", "MemoryGuestStore"]
 
 
 _COMPACT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What a definition says beside who the guest is."""
+
+    operation_id: str
+    spec_digest: str
+    vcpus: int
+    memory_mib: int
+    rescue: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,14 @@ class GuestRecord:
     console: str = ""
     boots: int = 0
     booted_at: datetime | None = None
+    rescue: bool = False
+    redefined: Definition | None = None  # while it is active: what counts once it is off
+    saved: bool = False  # its memory, while it is off
+    disk_image: str = ""  # what the root disk was made from
+    rescue_image: str = ""  # likewise the rescue disk; "" = there is none
+    rescue_epoch: int = 0
+    snapshots: tuple[str, ...] = ()  # ids of finished copies
+    copying: tuple[str, ...] = ()  # ids of copies that nobody finished
 
     @property
     def active(self) -> bool:
@@ -171,6 +190,7 @@ class FileGuestStore:
         self._compact_at = max(_COMPACT_BYTES, 4 * len(lines))
         if self._read > self._compact_at:
             fresh = self._path.with_suffix(".new")
+            fresh.touch(mode=0o600)
             fresh.write_bytes(lines)
             fresh.rename(self._path)
 

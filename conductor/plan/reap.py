@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from conductor.effect import Effect, Finish, Move, Release, Vm
-from conductor.plan.sync import Facts, build_failed, delete_done
+from conductor.effect import Effect, Move, Release, Schedule
+from conductor.plan.sync import Facts, build_failed, delete_done, failed, info
 from drover import errors
 from drover.clock import age_s
 from drover.objects.operation import ErrorInfo, Operation
-from drover.states import FINAL_STATES, Action, OperationState, PlacementState, VmState
+from drover.states import FINAL_STATES, VERBS, Action, OperationState, PlacementState
 
-__all__ = ["HostView", "Reaped", "plan_reap", "plan_release_undelivered"]
+__all__ = ["HostView", "Reaped", "info", "plan_reap", "plan_release_undelivered"]
 
 _UNDELIVERED = (PlacementState.RESERVED, PlacementState.HELD)
 
@@ -24,6 +24,7 @@ class HostView:
 
     silent: bool
     spoke_at: datetime | None  # last sync written
+    fenced: bool = False  # an operator said that it is off: nothing of it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,6 @@ class Reaped:
     execute: bool = False
 
 
-def info(error: errors.DroverError) -> ErrorInfo:
-    """An error as the journal keeps it."""
-    return ErrorInfo(code=error.code, message=error.message, retryable=error.retryable, params=error.kwargs)
-
-
 def plan_reap(op: Operation, hosts: Mapping[str, HostView], facts: Facts, now: datetime, *, braked: bool) -> Reaped:
     """Decide on one unfinished operation.
 
@@ -49,27 +45,25 @@ def plan_reap(op: Operation, hosts: Mapping[str, HostView], facts: Facts, now: d
     if op.state in FINAL_STATES:
         return Reaped()
     if op.state in (OperationState.QUEUED, OperationState.SCHEDULING):
-        return _unplaced(op, facts, now)
+        return _unplaced(op, hosts, facts, now)
     view = hosts.get(op.host, HostView(silent=True, spoke_at=None))
     if view.silent:
         return Reaped(renew=True) if braked else _on_silent_host(op, facts, now)
     return _on_live_host(op, facts, now, view)
 
 
-def _unplaced(op: Operation, facts: Facts, now: datetime) -> Reaped:
+def _unplaced(op: Operation, hosts: Mapping[str, HostView], facts: Facts, now: datetime) -> Reaped:
     waited_s = age_s(op.created_at, now)
     if waited_s > op.queue_budget_s * facts.build_attempts:
         error = info(errors.BudgetExceeded(action="scheduling", budget_s=op.queue_budget_s))
-        return Reaped(effects=tuple(_failed(op, error)))
+        return Reaped(effects=tuple(failed(op, error)))
+    if op.state is OperationState.QUEUED:
+        # It waits until no other host can run the instance.
+        left = [
+            p for p in facts.placements.get(op.instance_uuid, ()) if p.host not in hosts or not hosts[p.host].fenced
+        ]
+        return Reaped(effects=() if left else (Schedule(op.id, op.attempt),), renew=True)
     return Reaped(renew=True, schedule=True)
-
-
-def _failed(op: Operation, error: ErrorInfo) -> list[Effect]:
-    vm_state = VmState.ERROR if op.action is Action.BUILD else None
-    return [
-        Finish(op.id, op.attempt, OperationState.FAILED, error),
-        Vm(instance_uuid=op.instance_uuid, vm_state=vm_state, fault=error),
-    ]
 
 
 def _deadline_passed(op: Operation, now: datetime) -> bool:
@@ -79,7 +73,7 @@ def _deadline_passed(op: Operation, now: datetime) -> bool:
 
 
 def _on_silent_host(op: Operation, facts: Facts, now: datetime) -> Reaped:
-    if op.action is Action.BUILD and (undelivered := plan_release_undelivered(op, facts)):
+    if VERBS[op.action].places and (undelivered := plan_release_undelivered(op, facts)):
         # Not permitted: the same row that gives it away refuses a late permit, so no clock is needed.
         error = info(errors.HostSilent(host=op.host, budget_s=op.queue_budget_s))
         retryable = ErrorInfo(code=error.code, message=error.message, retryable=True, params=error.params)
@@ -90,7 +84,7 @@ def _on_silent_host(op: Operation, facts: Facts, now: datetime) -> Reaped:
     if op.action is Action.DELETE:
         return Reaped(effects=tuple(delete_done(op)))
     error = info(errors.HostSilent(host=op.host, budget_s=op.run_budget_s))
-    return Reaped(effects=(*_failed(op, error), *_leave(op, facts)))
+    return Reaped(effects=(*failed(op, error), *_leave(op, facts)))
 
 
 def _on_live_host(op: Operation, facts: Facts, now: datetime, view: HostView) -> Reaped:
@@ -103,12 +97,12 @@ def _on_live_host(op: Operation, facts: Facts, now: datetime, view: HostView) ->
     if op.action is Action.DELETE:
         return Reaped(effects=tuple(delete_done(op)))
     error = info(errors.BudgetExceeded(action=op.action.value, budget_s=budget_s))
-    return Reaped(effects=(*_failed(op, error), *_leave(op, facts)))
+    return Reaped(effects=(*failed(op, error), *_leave(op, facts)))
 
 
 def _leave(op: Operation, facts: Facts) -> list[Effect]:
     """A build that ends badly without its host's word leaves something there that may run."""
-    if op.action is not Action.BUILD:
+    if not VERBS[op.action].places:
         return []
     not_leaving = tuple(s for s in PlacementState if s is not PlacementState.LEAVING)
     return [

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from conductor.effect import Begin, Effect, Finish, Grant, Log, Move, Release, Requeue, Vm
+from conductor.effect import Begin, DropImage, Effect, Finish, Grant, Log, Move, Release, Requeue, Schedule, Vm
+from drover import errors
+from drover.objects.catalog import ImageStatus
 from drover.objects.operation import ErrorInfo, Operation, ServiceLog
 from drover.objects.placement import Placement
 from drover.objects.sync import Ack, Begun, Drop, Gone, Held, Outcome, Permit, Result
@@ -21,10 +23,24 @@ from drover.states import (
     VmState,
 )
 
-__all__ = ["Facts", "SyncPlan", "choose_orders", "plan_begun", "plan_drops", "plan_gone", "plan_result"]
+__all__ = [
+    "Facts",
+    "SyncPlan",
+    "build_failed",
+    "choose_orders",
+    "delete_done",
+    "failed",
+    "give_up",
+    "info",
+    "plan_begun",
+    "plan_drops",
+    "plan_gone",
+    "plan_result",
+    "unfilled",
+]
 
 #: order of service: what frees comes before what takes
-_RANK = {PoolKind.DELETE: 0, PoolKind.LIFECYCLE: 1, PoolKind.BUILD: 2}
+_RANK = {PoolKind.DELETE: 0, PoolKind.LIFECYCLE: 1, PoolKind.BUILD: 2, PoolKind.SNAPSHOT: 3}
 
 _NOT_LEAVING = (
     PlacementState.RESERVED,
@@ -43,6 +59,7 @@ class Facts:
     busy: Mapping[str, Operation]  # the unfinished operation of an instance, by instance uuid
     placements: Mapping[str, Sequence[Placement]]  # by instance uuid
     build_attempts: int
+    images: Mapping[str, ImageStatus] = field(default_factory=dict)  # that shelved instances are to be made from
 
 
 @dataclass(slots=True)
@@ -53,6 +70,11 @@ class SyncPlan:
     acks: list[Ack] = field(default_factory=list)
     permits: list[Permit] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
+
+
+def info(error: errors.DroverError) -> ErrorInfo:
+    """An error as the journal keeps it."""
+    return ErrorInfo(code=error.code, message=error.message, retryable=error.retryable, params=error.kwargs)
 
 
 def _current(op: Operation | None, attempt: int, host: str) -> bool:
@@ -75,14 +97,14 @@ def plan_result(plan: SyncPlan, facts: Facts, host: str, result: Result) -> None
             service=f"agent@{host}", attempt=result.attempt, started_at=result.started_at, steps=result.steps
         )
         plan.effects.append(Log(op.id, document))
-    if op.action is Action.BUILD:
+    if VERBS[op.action].places:
         plan.effects.extend(_build_ended(facts, op, host, result))
     elif op.action is Action.DELETE:
         # A delete that failed stays unfinished: its order goes out again with a later sync, until its budget ends it.
         if result.outcome is Outcome.SUCCEEDED:
             plan.effects.extend(_deleted(facts, op, host, result.epoch))
     else:
-        plan.effects.extend(_verb_ended(op, result))
+        plan.effects.extend(_verb_ended(facts, op, host, result))
 
 
 def _verdict(op: Operation | None, result: Result, host: str) -> Verdict:
@@ -100,15 +122,18 @@ def _error(result: Result) -> ErrorInfo:
 def _build_ended(facts: Facts, op: Operation, host: str, result: Result) -> list[Effect]:
     uuid = op.instance_uuid
     if result.outcome is Outcome.SUCCEEDED:
+        shelved = op.params["image_id"] if op.action is Action.UNSHELVE else ""
         return [
             Finish(op.id, op.attempt, OperationState.SUCCEEDED),
             Vm(
                 instance_uuid=uuid,
-                vm_state=VmState.ACTIVE,
+                vm_state=VERBS[op.action].end,
                 power_state=result.power_state,
+                shelved_image_id="" if shelved else None,
                 launched=True,
             ),
             Move(uuid, host, result.epoch, PlacementState.ACTIVE, _NOT_LEAVING),
+            *([DropImage(shelved)] if shelved else []),
         ]
     return build_failed(facts, op, host, _error(result), clean=result.clean)
 
@@ -119,22 +144,38 @@ def build_failed(facts: Facts, op: Operation, host: str, error: ErrorInfo, *, cl
     :param clean: nothing of it is left there, so the placement goes at once; else it is ``leaving``. What was
         permitted may run there then, so it goes elsewhere only when the host says that it is gone.
     """
-    effects: list[Effect] = []
-    may_run = False
-    for p in facts.placements.get(op.instance_uuid, ()):
-        if p.host == host and p.operation_id == op.id:
-            if clean:
-                effects.append(Release(p.instance_uuid, p.host, p.epoch))
-            else:
-                may_run = may_run or p.state in _MAY_RUN
-                effects.append(Move(p.instance_uuid, p.host, p.epoch, PlacementState.LEAVING, _NOT_LEAVING))
+    mine = [p for p in facts.placements.get(op.instance_uuid, ()) if p.host == host and p.operation_id == op.id]
+    effects = [_left(p, clean=clean) for p in mine]
+    may_run = not clean and any(p.state in _MAY_RUN for p in mine)
     if error.retryable and op.attempt < facts.build_attempts:
         return effects if may_run else [*effects, Requeue(op, host)]
+    return [*effects, *failed(op, error)]
+
+
+def failed(op: Operation, error: ErrorInfo, power_state: PowerState | None = None) -> list[Effect]:
+    """A verb that did not work, for good. What it was to place is nowhere, and what it was to fill goes."""
+    verb = VERBS[op.action]
     return [
-        *effects,
         Finish(op.id, op.attempt, OperationState.FAILED, error),
-        Vm(instance_uuid=op.instance_uuid, vm_state=VmState.ERROR, fault=error, host=""),
+        Vm(
+            instance_uuid=op.instance_uuid,
+            vm_state=verb.on_failure,
+            power_state=power_state,
+            fault=error,
+            host="" if verb.places else None,
+        ),
+        *unfilled(op),
     ]
+
+
+def give_up(p: Placement) -> Effect:
+    """Take a placement back: gone at once if its order was never handed out, else left by its host."""
+    return _left(p, clean=p.state is PlacementState.RESERVED)
+
+
+def unfilled(op: Operation) -> list[Effect]:
+    """The image that an operation was to fill goes with it."""
+    return [DropImage(op.params["image_id"])] if VERBS[op.action].uploads else []
 
 
 def _deleted(facts: Facts, op: Operation, host: str, epoch: int) -> list[Effect]:
@@ -156,19 +197,46 @@ def delete_done(op: Operation) -> list[Effect]:
     ]
 
 
-def _verb_ended(op: Operation, result: Result) -> list[Effect]:
+def _verb_ended(facts: Facts, op: Operation, host: str, result: Result) -> list[Effect]:
     observed = result.power_state if result.power_state is not PowerState.UNKNOWN else None
-    if result.outcome is Outcome.SUCCEEDED:
-        end = VERBS[op.action].end
-        return [
-            Finish(op.id, op.attempt, OperationState.SUCCEEDED),
-            Vm(instance_uuid=op.instance_uuid, vm_state=end, power_state=observed),
-        ]
-    error = _error(result)
+    if result.outcome is not Outcome.SUCCEEDED:
+        return failed(op, _error(result), observed)
+    if op.action is Action.SHELVE:
+        return _shelved(facts, op, host, result)
+    end = VERBS[op.action].end
+    if op.action is Action.REBUILD and observed is PowerState.SHUTDOWN:
+        end = VmState.STOPPED
     return [
-        Finish(op.id, op.attempt, OperationState.FAILED, error),
-        Vm(instance_uuid=op.instance_uuid, power_state=observed, fault=error),
+        Finish(op.id, op.attempt, OperationState.SUCCEEDED),
+        Vm(instance_uuid=op.instance_uuid, vm_state=end, power_state=observed),
     ]
+
+
+def _shelved(facts: Facts, op: Operation, host: str, result: Result) -> list[Effect]:
+    """The disk is an image now, so its host may let go of it; without that image it must not."""
+    image_id = op.params["image_id"]
+    status = facts.images.get(image_id)
+    if status is not ImageStatus.ACTIVE:
+        error = errors.ImageNotReady(ref=image_id, status=status.value if status else "deleted")
+        return failed(op, info(error))
+    here = _here(facts, op.instance_uuid, host, result.epoch)
+    return [
+        Finish(op.id, op.attempt, OperationState.SUCCEEDED),
+        Vm(
+            instance_uuid=op.instance_uuid,
+            vm_state=VmState.SHELVED_OFFLOADED,
+            power_state=PowerState.SHUTDOWN,
+            host="",
+            shelved_image_id=image_id,
+        ),
+        *(_left(p, clean=result.clean) for p in here),
+    ]
+
+
+def _left(p: Placement, *, clean: bool) -> Effect:
+    if clean:
+        return Release(p.instance_uuid, p.host, p.epoch)
+    return Move(p.instance_uuid, p.host, p.epoch, PlacementState.LEAVING, _NOT_LEAVING)
 
 
 def plan_begun(plan: SyncPlan, facts: Facts, host: str, begun: Begun) -> None:
@@ -182,7 +250,7 @@ def plan_begun(plan: SyncPlan, facts: Facts, host: str, begun: Begun) -> None:
         plan.effects.append(Begin(op.id, op.attempt))
     if not begun.permit:
         return
-    if not VERBS[op.action].needs_permit:
+    if not VERBS[op.action].places:
         plan.permits.append(Permit(operation_id=op.id, attempt=op.attempt, granted=True))
         return
     mine = [
@@ -202,14 +270,18 @@ def plan_gone(plan: SyncPlan, facts: Facts, host: str, gone: Gone) -> None:
     leaving = [p for p in here if p.state is PlacementState.LEAVING]
     plan.effects.extend(Release(p.instance_uuid, p.host, p.epoch) for p in leaving)
     op = facts.busy.get(gone.instance_uuid)
-    if op is None or op.host != host:
+    if op is None:
         return
-    if op.action is Action.BUILD and any(p.operation_id == op.id for p in leaving):
+    everywhere = facts.placements.get(gone.instance_uuid, ())
+    if op.state is OperationState.QUEUED and all(p in leaving for p in everywhere):
+        plan.effects.append(Schedule(op.id, op.attempt))  # it waited until no host has anything of it
+    if op.host != host:
+        return
+    if VERBS[op.action].places and any(p.operation_id == op.id for p in leaving):
         plan.effects.append(Requeue(op, host))  # it failed here after its permit, and waited for this word
     if op.action is not Action.DELETE:
         return
-    left = [p for p in facts.placements.get(gone.instance_uuid, ()) if p.host == host and p not in leaving]
-    if not left:
+    if all(p.host != host or p in leaving for p in everywhere):
         plan.effects.extend(delete_done(op))
 
 

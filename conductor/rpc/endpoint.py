@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from conductor.core import Core
+from conductor.depot_store import DepotStore
+from conductor.succession import Succession
 from conductor.workflows.action import ActionWorkflow
+from conductor.workflows.cancel import CancelWorkflow
 from conductor.workflows.catalog import CatalogWorkflow
 from conductor.workflows.create import CreateWorkflow
 from conductor.workflows.dispatch import DispatchWorkflow
+from conductor.workflows.doctor import DoctorWorkflow
+from conductor.workflows.host import HostWorkflow
 from conductor.workflows.image import ImageWorkflow
+from conductor.workflows.purge import PurgeWorkflow
 from conductor.workflows.query import QueryWorkflow
+from conductor.workflows.quota import QuotaWorkflow
+from conductor.workflows.recover import RecoverWorkflow
 from conductor.workflows.sync import SyncWorkflow
+from conductor.workflows.update import UpdateWorkflow
+from drover import errors
+from drover.objects.audit import AuditReport, PurgeReport
 from drover.objects.catalog import Flavor, Image, Keypair, Network
+from drover.objects.event import EventPage
 from drover.objects.host import Host, RegisterReply, Registration
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Operation, OperationFilter, OperationPage, Trace
+from drover.objects.preview import Cure, HostChange, Recovery
+from drover.objects.quota import Quota, QuotaChange
 from drover.objects.sync import SyncReply, SyncRequest
+from drover.objects.update import InstanceUpdate
 from drover.rpc.conductor import Alarm, DepotInfo, Service, WaitReply, Why
 from drover.rpc.context import RequestContext
+from drover.rpc.event import EVENTS, EventHub
 from drover.states import Action
 
 __all__ = ["ConductorEndpoint", "WaitEndpoint"]
@@ -25,15 +41,30 @@ __all__ = ["ConductorEndpoint", "WaitEndpoint"]
 class ConductorEndpoint:
     """Implements :class:`drover.rpc.conductor.ConductorAPI`."""
 
-    def __init__(self, core: Core, sync: SyncWorkflow, catalog: CatalogWorkflow, images: ImageWorkflow) -> None:
+    def __init__(
+        self,
+        core: Core,
+        sync: SyncWorkflow,
+        catalog: CatalogWorkflow,
+        images: ImageWorkflow,
+        depot: DepotStore | None,
+    ) -> None:
         self._core = core
         self._sync = sync
+        self._succession = Succession(core)
         self._catalog = catalog
         self._images = images
         self._create = CreateWorkflow(core)
         self._action = ActionWorkflow(core)
+        self._cancel = CancelWorkflow(core)
         self._dispatch = DispatchWorkflow(core)
         self._query = QueryWorkflow(core)
+        self._update = UpdateWorkflow(core)
+        self._recover = RecoverWorkflow(core)
+        self._host = HostWorkflow(core)
+        self._doctor = DoctorWorkflow(core, depot)
+        self._purge = PurgeWorkflow(core)
+        self._quota = QuotaWorkflow(core)
 
     # instances
 
@@ -59,6 +90,9 @@ class ConductorEndpoint:
     def operation_show(self, ctx: RequestContext, operation: str) -> Operation:
         return self._query.operation_show(operation)
 
+    def operation_cancel(self, ctx: RequestContext, operation: str) -> Operation:
+        return self._cancel.cancel(ctx, operation)
+
     def trace(self, ctx: RequestContext, ref: str) -> Trace:
         return self._query.trace(ctx, ref)
 
@@ -68,22 +102,22 @@ class ConductorEndpoint:
     # the fleet
 
     def host_list(self, ctx: RequestContext) -> tuple[Host, ...]:
-        return self._query.host_list()
+        return self._host.list()
 
     def host_show(self, ctx: RequestContext, host: str) -> Host:
-        return self._query.host_show(host)
+        return self._host.show(host)
 
     def host_set_enabled(self, ctx: RequestContext, host: str, enabled: bool, reason: str = "") -> Host:
-        return self._query.host_set_enabled(host, enabled=enabled, reason=reason)
+        return self._host.set_enabled(host, enabled=enabled, reason=reason)
 
     def host_adopt(self, ctx: RequestContext, host: str) -> Host:
-        return self._query.host_adopt(host)
+        return self._host.adopt(ctx, host)
 
     def service_list(self, ctx: RequestContext) -> tuple[Service, ...]:
-        return self._query.service_list()
+        return self._host.services()
 
     def alarm_list(self, ctx: RequestContext) -> tuple[Alarm, ...]:
-        return self._query.alarm_list()
+        return self._host.alarms()
 
     # catalog
 
@@ -135,6 +169,7 @@ class ConductorEndpoint:
     # agents and schedulers
 
     def register(self, ctx: RequestContext, registration: Registration) -> RegisterReply:
+        self._succession.check(registration.identity)
         return self._sync.register(ctx, registration)
 
     def sync(self, ctx: RequestContext, request: SyncRequest) -> SyncReply:
@@ -149,14 +184,54 @@ class ConductorEndpoint:
     def ping(self, ctx: RequestContext) -> str:
         return self._core.name
 
+    # operators
+
+    def instance_update(self, ctx: RequestContext, instance: str, update: InstanceUpdate) -> Instance:
+        return self._update.update(ctx, instance, update)
+
+    def instance_recover(
+        self, ctx: RequestContext, instance: str, cure: Cure | None = None, dry_run: bool = True
+    ) -> Recovery:
+        return self._recover.recover(ctx, instance, cure, dry_run=dry_run)
+
+    def host_fence(self, ctx: RequestContext, host: str, reason: str, dry_run: bool = False) -> HostChange:
+        return self._host.fence(ctx, host, reason, dry_run=dry_run)
+
+    def host_forget(self, ctx: RequestContext, host: str, dry_run: bool = False) -> HostChange:
+        return self._host.forget(ctx, host, dry_run=dry_run)
+
+    def audit(self, ctx: RequestContext, heal: tuple[tuple[str, str], ...] = ()) -> AuditReport:
+        return self._doctor.audit(ctx, heal)
+
+    def purge(self, ctx: RequestContext, before_days: float, dry_run: bool = False) -> PurgeReport:
+        return self._purge.purge(ctx, before_days, dry_run=dry_run)
+
+    def quota_set(self, ctx: RequestContext, project: str, change: QuotaChange) -> Quota:
+        return self._quota.set(ctx, project, change)
+
+    def quota_show(self, ctx: RequestContext, project: str) -> Quota:
+        return self._quota.show(project)
+
+    def alarm_clear(self, ctx: RequestContext, kind: str, subject: str) -> Alarm:
+        return self._host.alarm_clear(ctx, kind, subject)
+
+    def quota_list(self, ctx: RequestContext) -> tuple[Quota, ...]:
+        return self._quota.list()
+
 
 class WaitEndpoint:
     """Implements :class:`drover.rpc.conductor.WaitAPI`."""
 
     def __init__(self, core: Core) -> None:
         self._waiter = core.waiter
+        self._events = core.events
 
     def operation_wait(
         self, ctx: RequestContext, operation_ids: tuple[str, ...], timeout_s: float = 30.0, unfinished: int = -1
     ) -> WaitReply:
         return self._waiter.wait(operation_ids, timeout_s, unfinished)
+
+    def event_wait(self, ctx: RequestContext, cursor: int, timeout_s: float = 30.0) -> EventPage:
+        if not isinstance(self._events, EventHub):
+            raise errors.EventsElsewhere(exchange=EVENTS)
+        return self._events.wait(cursor, timeout_s)

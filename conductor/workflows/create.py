@@ -9,15 +9,23 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from conductor.core import Core
+from conductor.effect import Applied
 from conductor.idempotency import digest_of, recalled
+from conductor.points import Commit
+from conductor.rule.instance import check_metadata, check_tags
+from conductor.rule.quota import amounts_of, fitting
+from conductor.rule.verb import check_fit
 from drover import errors, log, retry
 from drover.db import address, catalog, instance, notice, operation
 from drover.db import image as images
+from drover.db import quota as quotas
 from drover.objects import codec
 from drover.objects.catalog import Flavor, Image, ImageStatus, Keypair, Network
+from drover.objects.event import instance_event, operation_event
 from drover.objects.instance import CreateReply, CreateRequest, Instance
 from drover.objects.name import check_hostname, numbered
 from drover.objects.operation import Operation
+from drover.objects.quota import Amounts
 from drover.rpc.context import RequestContext
 from drover.runtime.joiner import Joiner
 from drover.states import Action, OperationState, VmState
@@ -40,6 +48,7 @@ class _Parts:
     """A request with its names resolved."""
 
     flavor: Flavor
+    limited: bool  # the project has a quota
     image: Image
     networks: tuple[Network, ...]
     key: Keypair | None
@@ -57,12 +66,13 @@ class _Rows:
 
 
 class _Books:
-    """What the requests of one transaction read, each thing once, and the addresses that they are promised."""
+    """What the requests of one transaction read, each thing once, and what they are promised."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self._known: dict[tuple[object, ...], Any] = {}
-        self._free: dict[str, int] = {}
+        self._free: dict[str, int] = {}  # addresses, by network
+        self._promised: dict[str, Amounts] = {}  # by project
 
     def get(self, read: Callable[..., T], *ref: str) -> T:
         """``read(conn, *ref)``; what it raises, too."""
@@ -72,19 +82,25 @@ class _Books:
         found: T = self._known[key]
         return found
 
-    def promise(self, networks: Sequence[Network], *, least: int, most: int) -> int:
-        """How many instances there are addresses for, at most *most*.
+    def promise(self, project_id: str, parts: _Parts, *, least: int, most: int) -> int:
+        """How many instances there are quota and addresses for, at most *most*.
 
-        :raises errors.NoAddresses: fewer than *least*; nothing was promised.
+        :raises errors.QuotaExceeded: errors.NoAddresses: fewer than *least*; nothing was promised.
         """
+        each = amounts_of(parts.flavor, len(parts.networks))
+        promised = self._promised.get(project_id, Amounts())
         count = most
-        for network in networks:
+        if parts.limited:
+            quota = self.get(quotas.hold, project_id)
+            count = fitting(replace(quota, used=quota.used.plus(promised)), each, least=least, most=most)
+        for network in parts.networks:
             free = self._free.setdefault(network.id, self.get(address.free_count, network.id))
             if free < least:
                 raise errors.NoAddresses(network=network.name, free=free, wanted=least)
             count = min(count, free)
-        for network in networks:
+        for network in parts.networks:
             self._free[network.id] -= count
+        self._promised[project_id] = promised.plus(each, count)
         return count
 
 
@@ -112,9 +128,13 @@ class CreateWorkflow:
             )
         for name in numbered(request.name, request.count):
             check_hostname(name)
+        check_metadata(request.metadata)
+        check_tags(request.tags)
         size = len(request.user_data.encode())
         if size > settings.user_data_max_bytes:
             raise errors.InvalidUserData(reason=f"{size} bytes, at most {settings.user_data_max_bytes}")
+        if "\0" in request.user_data:  # PostgreSQL refuses it, and would write the text to its log
+            raise errors.InvalidUserData(reason="it holds a NUL character")
         if len(request.idempotency_key) > 255:
             raise errors.BadInput(reason="an idempotency key has at most 255 characters")
 
@@ -122,45 +142,49 @@ class CreateWorkflow:
 
     def _batch(self, jobs: Sequence[_Job]) -> list[CreateReply | Exception]:
         try:
-            answers, nudge = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
+            answers, applied = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
         except errors.StoreConflict:
             if len(jobs) > 1:
                 raise  # the joiner tries each alone
             # Another conductor used the key just now. The second try sees what it wrote.
-            answers, nudge = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
-        self._core.nudge_scheduler(nudge)
+            answers, applied = retry.while_busy(self._core.runtime, lambda: self._write(jobs))
+        self._core.after(applied)
         return answers
 
-    def _write(self, jobs: Sequence[_Job]) -> tuple[list[CreateReply | Exception], list[str]]:
+    def _write(self, jobs: Sequence[_Job]) -> tuple[list[CreateReply | Exception], Applied]:
         core = self._core
-        answers: list[CreateReply | Exception] = []
+        answers: dict[int, CreateReply | Exception] = {}
         written: list[_Rows] = []
         remember: dict[tuple[str, str], notice.Remembered] = {}
-        with core.database.write() as conn:
+        with core.transaction(Commit.CREATE) as conn:
             known = notice.recall(
                 conn, [(j.ctx.project_id, j.request.idempotency_key) for j in jobs if j.request.idempotency_key]
             )
             books = _Books(conn)
-            for job in jobs:
+            # By project, since quotas are held in that order.
+            for place, job in sorted(enumerate(jobs), key=lambda it: it[1].ctx.project_id):
                 key = (job.ctx.project_id, job.request.idempotency_key)
                 digest = digest_of(replace(job.request, idempotency_key=""))
                 try:
                     before = recalled({**known, **remember}, key, digest)
                     if before is not None:
-                        answers.append(codec.from_json(before, CreateReply))
+                        answers[place] = codec.from_json(before, CreateReply)
                         continue
                     rows = self._one(books, job)
                 except errors.DroverError as exc:
                     if isinstance(exc, errors.Unavailable):
                         raise
-                    answers.append(exc)
+                    answers[place] = exc
                     continue
                 written.append(rows)
-                answers.append(rows.reply)
+                answers[place] = rows.reply
                 if key[1]:
                     remember[key] = notice.Remembered(digest, codec.to_json(rows.reply))
             self._insert(conn, written, remember)
-        return answers, [op.id for rows in written for op in rows.operations]
+        operations = [op for rows in written for op in rows.operations]
+        events = [instance_event(i) for rows in written for i in rows.instances]
+        applied = Applied(requeued=[op.id for op in operations], events=[*events, *map(operation_event, operations)])
+        return [answers[place] for place in range(len(jobs))], applied
 
     def _insert(
         self, conn: Connection, written: Sequence[_Rows], remember: dict[tuple[str, str], notice.Remembered]
@@ -189,33 +213,26 @@ class CreateWorkflow:
         request = job.request
         parts = self._resolve(books, job)
         # All or nothing without a minimum.
-        count = books.promise(parts.networks, least=request.min_count or request.count, most=request.count)
+        least = request.min_count or request.count
+        count = books.promise(job.ctx.project_id, parts, least=least, most=request.count)
         return self._rows(job, parts, numbered(request.name, request.count)[:count])
 
     def _resolve(self, books: _Books, job: _Job) -> _Parts:
         request = job.request
-        flavor = books.get(catalog.get_flavor, request.flavor)
+        flavor, limited = books.get(quotas.flavor_for, job.ctx.project_id, request.flavor)
         image = books.get(images.resolve, request.image)
         if image.status is not ImageStatus.ACTIVE:
             raise errors.ImageNotReady(ref=request.image, status=image.status.value)
-        if flavor.memory_mib < image.min_memory_mib:
-            raise errors.InvalidFlavor(
-                name=flavor.name, reason=f"{flavor.memory_mib} MiB of memory, the image needs {image.min_memory_mib}"
-            )
-        if 0 < flavor.disk_gib < image.min_disk_gib:
-            raise errors.InvalidFlavor(
-                name=flavor.name, reason=f"{flavor.disk_gib} GiB of disk, the image needs {image.min_disk_gib}"
-            )
+        check_fit(flavor, image)
         networks = tuple(books.get(catalog.get_network, ref) for ref in request.networks)
         if len({n.id for n in networks}) < len(networks):
             raise errors.InvalidNetwork(name=request.networks[0], reason="named twice")
         key = books.get(catalog.get_keypair, job.ctx.project_id, request.key_name) if request.key_name else None
-        return _Parts(flavor=flavor, image=image, networks=networks, key=key)
+        return _Parts(flavor=flavor, limited=limited, image=image, networks=networks, key=key)
 
     def _rows(self, job: _Job, parts: _Parts, names: Sequence[str]) -> _Rows:
         core, ctx, request = self._core, job.ctx, job.request
         now = core.runtime.clock.now()
-        queue_s, run_s = core.budgets(Action.BUILD)
         instances = [
             Instance(
                 uuid=core.runtime.uuid(),
@@ -228,26 +245,14 @@ class CreateWorkflow:
                 key_name=request.key_name,
                 vm_state=VmState.BUILDING,
                 metadata=request.metadata,
+                tags=tuple(sorted(set(request.tags))),
+                restart=request.restart,
                 created_at=now,
             )
             for name in names
         ]
         operations = [
-            Operation(
-                id=core.runtime.uuid(),
-                instance_uuid=i.uuid,
-                instance_name=i.name,
-                action=Action.BUILD,
-                state=OperationState.SCHEDULING,
-                attempt=1,
-                queue_budget_s=queue_s,
-                run_budget_s=run_s,
-                owner=core.name,
-                request_id=ctx.request_id,
-                project_id=ctx.project_id,
-                user_id=ctx.user_id,
-                created_at=now,
-            )
+            replace(core.new_operation(ctx, i, Action.BUILD), state=OperationState.SCHEDULING, dispatched_at=None)
             for i in instances
         ]
         keys = (parts.key.public_key,) if parts.key else ()

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from conductor import effect
 from conductor.core import Core
-from conductor.effect import Finish, Vm
-from conductor.plan.reap import info
+from conductor.plan.sync import failed, info
+from conductor.points import Commit
 from drover import errors, log, retry
 from drover.db import decision, operation
 from drover.objects.operation import Decision, Operation
 from drover.runtime.joiner import Joiner
-from drover.states import OperationState, VmState
+from drover.states import OperationState
 
 __all__ = ["DispatchWorkflow"]
 
@@ -33,7 +33,7 @@ class DispatchWorkflow:
         self._joiner.submit(operation_ids)
 
     def _hand_out(self, batches: Sequence[Sequence[str]]) -> list[Exception | None]:
-        with self._core.database.write() as conn:
+        with self._core.transaction(Commit.DISPATCH) as conn:
             found = operation.find(conn, (each for batch in batches for each in batch)).values()
             ready = [op for op in found if op.state is OperationState.DISPATCHED]
             orders = self._core.orders.hand_out(conn, ready)
@@ -57,8 +57,7 @@ class DispatchWorkflow:
                     continue
                 error = info(_refusal(op, decisions[-1]))
                 LOG.info("no valid host", operation=op.id, instance=op.instance_uuid, reason=error.message)
-                effects.append(Finish(op.id, op.attempt, OperationState.FAILED, error))
-                effects.append(Vm(instance_uuid=op.instance_uuid, vm_state=VmState.ERROR, fault=error))
+                effects += failed(op, error)
             return effect.apply(conn, effects, self._core.owner())
 
 

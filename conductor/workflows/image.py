@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from platform import node
 
+from conductor.completion import Completion
 from conductor.depot_store import DepotStore
 from conductor.rule.image import check_image
 from drover import errors, log
@@ -19,18 +20,14 @@ from drover.db import image as image_rows
 from drover.db.engine import Database
 from drover.depot import TokenPurpose, make_token
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
-from drover.objects.guest import ImageSource
-from drover.objects.operation import ErrorInfo
+from drover.objects.guest import ImageSource, UploadTarget
 from drover.rpc.conductor import DepotInfo
 from drover.rpc.context import RequestContext
-from drover.runtime import Event, Runtime
+from drover.runtime import Runtime
 
-__all__ = ["ImageWorkflow", "depot_url", "image_source"]
+__all__ = ["ImageWorkflow", "depot_url", "image_source", "upload_target"]
 
 LOG = log.get(__name__)
-
-#: seconds that :meth:`ImageWorkflow.complete` waits for the check: well under the RPC timeout
-_CHECK_WAIT_S = 5.0
 
 
 class ImageWorkflow:
@@ -42,8 +39,7 @@ class ImageWorkflow:
         self._settings = settings
         self._key = depot_key
         self._store = DepotStore(Path(settings.directory))
-        self._gate = runtime.lock()  # protects _checks
-        self._checks: dict[str, _Check] = {}
+        self._completion = Completion(database, runtime, settings)
 
     def create(self, ctx: RequestContext, image: Image) -> Image:
         """Write the row. With an ``id`` of the caller's the call may be repeated.
@@ -84,19 +80,7 @@ class ImageWorkflow:
 
         :raises errors.InvalidImage: and its kinds: refused; the image is in ``error``, the bytes are removed.
         """
-        found = self.show(ctx, image)
-        if found.status is ImageStatus.QUEUED:
-            check = self._start_check(found)
-            check.done.wait(_CHECK_WAIT_S)
-            if check.error is not None:
-                raise check.error
-            found = self.show(ctx, found.id)
-        if found.status is ImageStatus.ERROR:
-            refusal = self._store.refusal(found.id)
-            if refusal is not None:
-                raise errors.from_dict({"code": refusal.code, "message": refusal.message, "params": refusal.params})
-            raise errors.InvalidImage(image=found.id, reason="it was refused before")
-        return found
+        return self._completion.complete(self.show(ctx, image).id)
 
     def list(self, ctx: RequestContext) -> tuple[Image, ...]:  # noqa: ARG002  the contract gives it
         """Oldest first."""
@@ -112,61 +96,19 @@ class ImageWorkflow:
         """Delete it, whoever uses it: guests that run keep their host's cached copy, as in Nova.
 
         Builds that have not fetched it yet fail.
+
+        :raises errors.InUse: it is the disk of a shelved instance.
         """
         now = self._runtime.clock.now()
         with self._database.write() as conn:
             found = image_rows.resolve(conn, image)
+            if shelved := image_rows.shelved(conn, found.id):
+                raise errors.InUse(what="image", ref=found.name, users=f"the shelved instance {shelved}")
             image_rows.mark_deleted(conn, found.id, now)
         # A crash here leaves bytes without an image; the depot removes them at its next start.
         self._store.remove(found.id)
         LOG.info("image deleted", image=found.id, name=found.name, request_id=ctx.request_id)
         return found
-
-    def _start_check(self, image: Image) -> _Check:
-        """One check of an image at a time in this conductor; the file's lock keeps the others' away."""
-        with self._gate:
-            check = self._checks.get(image.id)
-            if check is None:
-                check = self._checks[image.id] = _Check(self._runtime.event())
-                self._runtime.spawn(f"check image {image.id}", lambda: self._run_check(image, check))
-        return check
-
-    def _run_check(self, image: Image, check: _Check) -> None:
-        try:
-            self._check(image)
-        except errors.DroverError as exc:
-            check.error = exc
-        except OSError as exc:
-            check.error = errors.Unavailable(what="depot storage", detail=str(exc))
-        finally:
-            with self._gate:
-                del self._checks[image.id]
-            check.done.set()
-
-    def _check(self, image: Image) -> None:
-        try:
-            checked = self._store.check(image, self._settings.max_image_gib)
-        except errors.InvalidImage as exc:
-            self._refuse(image, exc)
-            raise
-        with self._database.write() as conn:
-            image_rows.activate(
-                conn,
-                image.id,
-                size_bytes=checked.facts.size_bytes,
-                virtual_size_bytes=checked.facts.virtual_size_bytes,
-                sha256=checked.sha256,
-            )
-        LOG.info("image active", image=image.id, name=image.name, size_bytes=checked.facts.size_bytes)
-
-    def _refuse(self, image: Image, error: errors.InvalidImage) -> None:
-        """Reason, row, bytes, in this order: a crash in between leaves a check that can be repeated or a sweep."""
-        self._store.note_refusal(image.id, ErrorInfo(code=error.code, message=error.message, params=error.kwargs))
-        with self._database.write() as conn:
-            refused = image_rows.refuse(conn, image.id)
-        if refused:
-            self._store.remove_bytes(image.id)
-            LOG.warning("image refused", image=image.id, name=image.name, error=error)
 
 
 def _asked(image: Image) -> tuple[object, ...]:
@@ -175,19 +117,10 @@ def _asked(image: Image) -> tuple[object, ...]:
     return image.name, image.format, image.url, image.architecture, image.virt_type, minimum
 
 
-class _Check:
-    """A running check, for those who wait for it."""
-
-    __slots__ = ("done", "error")
-
-    def __init__(self, done: Event) -> None:
-        self.done = done
-        self.error: errors.DroverError | None = None
-
-
 def depot_url(settings: DepotSettings) -> str:
     """The depot as agents reach it."""
-    return settings.url.rstrip("/") or f"http://{node()}:{settings.listen_port}"
+    scheme = "https" if settings.tls_cert_file else "http"
+    return settings.url.rstrip("/") or f"{scheme}://{node()}:{settings.listen_port}"
 
 
 def image_source(image: Image, settings: DepotSettings, depot_key: str, now: datetime) -> ImageSource:
@@ -204,4 +137,14 @@ def image_source(image: Image, settings: DepotSettings, depot_key: str, now: dat
         virtual_size_bytes=image.virtual_size_bytes,
         url=url,
         token=token,
+    )
+
+
+def upload_target(image_id: str, settings: DepotSettings, depot_key: str, expires: datetime) -> UploadTarget:
+    """Where a host sends the bytes of an image, with leave to do so until *expires*."""
+    return UploadTarget(
+        image_id=image_id,
+        url=depot_url(settings),
+        token=make_token(depot_key, TokenPurpose.WRITE, image_id, expires),
+        chunk_bytes=settings.chunk_bytes,
     )

@@ -1,29 +1,27 @@
-"""Reading: instances, operations, traces, decisions, hosts, services, alarms."""
+"""Reading: instances, operations, traces, decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy import Connection
 
 from conductor.core import Core
 from drover import errors
 from drover.clock import age_s
-from drover.db import address, decision, host, instance, notice, operation, placement
-from drover.objects.host import Host
+from drover.db import address, decision, instance, operation, placement
 from drover.objects.instance import Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Operation, OperationFilter, OperationPage, ServiceLog, StepRecord, Trace
-from drover.rpc.conductor import Alarm, Service, Why
+from drover.rpc.conductor import Why
 from drover.rpc.context import RequestContext
 from drover.states import VERBS, Action, OperationState, PlacementState
 
 __all__ = ["QueryWorkflow"]
 
 MAX_PAGE = 1000
-#: a service writes its heartbeat every 10 s
-SERVICE_DOWN_AFTER_S = 35.0
+#: verbs with a decision of the scheduler
+_PLACING = tuple(verb.action for verb in VERBS.values() if verb.places)
 
 
 def task_state(op: Operation | None) -> str:
@@ -99,65 +97,24 @@ class QueryWorkflow:
 
     def trace(self, ctx: RequestContext, ref: str) -> Trace:
         with self._core.database.read() as conn:
-            op = self._operation(conn, ctx, ref, None)
+            op = self._operation(conn, ctx, ref, tuple(Action))
             logs = operation.logs(conn, op.id)
         return Trace(operation=op, logs=(_conductor_log(op), *logs))
 
     def why(self, ctx: RequestContext, ref: str) -> Why:
         with self._core.database.read() as conn:
-            op = self._operation(conn, ctx, ref, Action.BUILD)
+            op = self._operation(conn, ctx, ref, _PLACING)
             return Why(operation=op, decisions=decision.of_operation(conn, op.id))
 
-    def _operation(self, conn: Connection, ctx: RequestContext, ref: str, action: Action | None) -> Operation:
-        """By operation id, or the newest (of that kind) of an instance, deleted ones by uuid too."""
+    def _operation(self, conn: Connection, ctx: RequestContext, ref: str, actions: Collection[Action]) -> Operation:
+        """By operation id, or the newest (of these kinds) of an instance, deleted ones by uuid too."""
         found = operation.get(conn, ref)
         if found is None:
             target = instance.resolve(conn, ref, project_id=ctx.project_id, deleted=True)
-            found = operation.latest(conn, target.uuid, action)
+            found = operation.latest(conn, target.uuid, actions)
         if found is None:
             raise errors.OperationNotFound(ref=ref)
         return found
-
-    # --- the fleet -------------------------------------------------------------------------------------------
-
-    def host_list(self) -> tuple[Host, ...]:
-        with self._core.database.read() as conn:
-            return tuple(host.list_all(conn))
-
-    def host_show(self, name: str) -> Host:
-        with self._core.database.read() as conn:
-            return host.get(conn, name)
-
-    def host_set_enabled(self, name: str, *, enabled: bool, reason: str) -> Host:
-        if len(reason) > 1000:
-            raise errors.BadInput(reason="a reason has at most 1,000 characters")
-        with self._core.database.write() as conn:
-            host.get(conn, name)
-            host.set_enabled(conn, name, enabled=enabled, reason=reason)
-            return host.get(conn, name)
-
-    def host_adopt(self, name: str) -> Host:
-        with self._core.database.write() as conn:
-            host.get(conn, name)
-            host.adopt(conn, name)
-            return host.get(conn, name)
-
-    def service_list(self) -> tuple[Service, ...]:
-        now = self._core.runtime.clock.now()
-        with self._core.database.read() as conn:
-            rows = notice.services(conn)
-        return tuple(
-            Service(kind=kind, name=name, version=version, up=_alive(seen, now)) for kind, name, version, seen in rows
-        )
-
-    def alarm_list(self) -> tuple[Alarm, ...]:
-        with self._core.database.read() as conn:
-            rows = notice.alarms(conn)
-        return tuple(Alarm(kind=kind, subject=subject, detail=detail, at=at) for kind, subject, detail, at in rows)
-
-
-def _alive(seen: datetime, now: datetime) -> bool:
-    return age_s(seen, now) < SERVICE_DOWN_AFTER_S
 
 
 def _bounded(limit: int) -> int:

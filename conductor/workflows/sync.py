@@ -12,9 +12,11 @@ from conductor.core import Core
 from conductor.dead_letter import DeadLetters
 from conductor.effect import Applied
 from conductor.plan.sync import Facts, SyncPlan, choose_orders, plan_begun, plan_drops, plan_gone, plan_result
+from conductor.points import Commit
 from conductor.workflows.observe import observe
 from drover import errors, log, retry
-from drover.db import deployment, host, operation, placement
+from drover.db import deployment, due, host, image, operation, placement
+from drover.objects.event import Event, host_event
 from drover.objects.host import RegisterReply, Registration
 from drover.objects.operation import Operation
 from drover.objects.sync import Ack, Begun, Gone, Leaving, Order, Permit, Result, SyncReply, SyncRequest
@@ -49,8 +51,12 @@ class SyncWorkflow:
     def register(self, ctx: RequestContext, registration: Registration) -> RegisterReply:
         """Open a session (see the contract)."""
         core = self._core
+        now = core.runtime.clock.now()
         with core.database.write() as conn:
-            session = host.register(conn, registration, core.runtime.clock.now())
+            booted = core.settings.resume_guests_state_on_host_boot and due.booted(conn, registration.identity)
+            session = host.register(conn, registration, now)
+            if booted:
+                due.restart_on(conn, registration.identity.host, now)
             deployment_id = deployment.get(conn).id
         LOG.info(
             "host registered",
@@ -60,6 +66,7 @@ class SyncWorkflow:
             vcpus=registration.inventory.vcpus,
             memory_mib=registration.inventory.memory_mib,
         )
+        core.events.publish([host_event(registration.identity.host, "registered", f"session {session}")])
         return RegisterReply(
             session=session,
             deployment_id=deployment_id,
@@ -128,7 +135,7 @@ class SyncWorkflow:
             except errors.Unavailable:
                 raise
             except Exception as exc:  # noqa: BLE001  whatever it is, this item can't be applied
-                self._dead_letters.put(request.host, item, exc)
+                self._core.events.publish(self._dead_letters.put(request.host, item, exc))
                 return False
             return True
 
@@ -156,7 +163,7 @@ class SyncWorkflow:
 
     def _write(self, requests: Sequence[SyncRequest]) -> tuple[list[SyncReply | Exception], Applied]:
         core = self._core
-        with core.database.write() as conn:
+        with core.transaction(_weightiest(requests)) as conn:
             known = host.sessions(conn, (r.host for r in requests))
             live = [r for r in requests if known.get(r.host, (0, 0))[0] == r.session]
             facts = self._facts(conn, live)
@@ -172,7 +179,7 @@ class SyncWorkflow:
                     current = known.get(request.host, (0, 0))[0]
                     replies.append(errors.StaleSession(session=request.session, host=request.host, current=current))
                     continue
-                self._note(conn, request)
+                applied.events += self._note(conn, request)
                 replies.append(
                     SyncReply(
                         orders=tuple(orders.get(request.host, ())),
@@ -198,11 +205,13 @@ class SyncWorkflow:
         busy = operation.unfinished_of_instances(conn, gone, lock=True)
         operations = operation.find(conn, written, lock=True)
         touched = {op.instance_uuid for op in operations.values()} | gone
+        shelved = [op.params["image_id"] for op in operations.values() if op.action is Action.SHELVE]
         return Facts(
             operations={**operation.find(conn, held - written), **operations},
             busy=busy,
             placements=placement.find_of_instances(conn, touched, lock=True),
             build_attempts=self._core.settings.build_attempts,
+            images=image.statuses(conn, shelved) if shelved else {},
         )
 
     def _due(self, memory: dict[str, float], name: str, every_s: float) -> bool:
@@ -213,12 +222,13 @@ class SyncWorkflow:
             memory[name] = now
             return True
 
-    def _note(self, conn: Connection, request: SyncRequest) -> None:
+    def _note(self, conn: Connection, request: SyncRequest) -> list[Event]:
         news = request.usage or request.inventory or request.foreign is not None
         if self._due(self._touched, request.host, TOUCH_EVERY_S) or news:
             host.touch(conn, request, self._core.runtime.clock.now())
-        if request.observations:
-            observe(conn, request)
+        if not request.observations:
+            return []
+        return observe(conn, request, self._core.runtime.clock.now())
 
     def _orders(self, conn: Connection, requests: Sequence[SyncRequest]) -> dict[str, list[Order]]:
         """Orders by host. A host in the middle of a burst gets its orders by casts; everything it
@@ -248,6 +258,15 @@ class SyncWorkflow:
 def _is_calm(request: SyncRequest) -> bool:
     """Nothing was begun or has ended there."""
     return not (request.results or request.begun)
+
+
+def _weightiest(requests: Sequence[SyncRequest]) -> Commit:
+    """What a transaction of these is mainly for."""
+    if any(request.results for request in requests):
+        return Commit.FINISH
+    if any(begun.permit for request in requests for begun in request.begun):
+        return Commit.PERMIT
+    return Commit.BEGIN if any(request.begun for request in requests) else Commit.SYNC
 
 
 def _told_by_order(op: Operation | None, name: str) -> bool:

@@ -187,7 +187,7 @@ def keypair_delete(session: Session, name: str) -> None:
 # --- shared with images ------------------------------------------------------------------------------------
 
 
-def delete_once(session: Session, what: str, ref: str, delete: Callable[[], T]) -> None:
+def delete_once(session: Session, what: str, ref: str, delete: Callable[[], T], *, done: str = "deleted") -> None:
     """Delete, again while a service is away; "not found" after a lost answer means that it is done.
 
     Data formats get the value that was deleted, or null when its answer was lost.
@@ -205,7 +205,7 @@ def delete_once(session: Session, what: str, ref: str, delete: Callable[[], T]) 
             return None
 
     gone = session.call(attempt)
-    session.printer.confirm(gone, f"{what} {ref} deleted")
+    session.printer.confirm(gone, f"{what} {ref} {done}")
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import click
+from rich.console import RenderableType
 from rich.text import Text
 
+from drover.cli.catalog import delete_once
+from drover.cli.confirm import agreed, previewed
 from drover.cli.options import Group
-from drover.cli.output import STATE_STYLES, Column, dash, moment
+from drover.cli.output import STATE_STYLES, Column, Indented, dash, moment
 from drover.cli.session import Session, pass_session
 from drover.objects.host import Host
+from drover.objects.preview import HostChange
 from drover.rpc.conductor import Alarm, Service
 from drover.units import MIB, human_bytes
 
@@ -16,7 +23,8 @@ __all__ = ["alarm", "host", "service"]
 
 
 def _state(it: Host) -> Text:
-    shown = Text("up" if it.up else "down", style=STATE_STYLES["up" if it.up else "down"])
+    word = "fenced" if it.fence else "up" if it.up else "down"
+    shown = Text(word, style=STATE_STYLES[word])
     if not it.enabled:
         shown.append(", disabled", style=STATE_STYLES["disabled"])
     return shown
@@ -57,7 +65,7 @@ HOST_COLUMNS: tuple[Column[Host], ...] = (
     Column("CPU", lambda it: f"{it.usage.cpu_percent:.0f}%" if it.usage else "-", right=True, drop=1),
     Column("VIRT", lambda it: dash(",".join(it.inventory.virt_types)), drop=4),
     Column("LAST SYNC", lambda it: dash(moment(it.last_sync_at)), drop=3),
-    Column("REASON", lambda it: dash(it.disabled_reason), drop=5),
+    Column("REASON", lambda it: dash(it.fence.reason if it.fence else it.disabled_reason), drop=5),
 )
 
 
@@ -106,12 +114,60 @@ def host_disable(session: Session, host: str, reason: str) -> None:
 @click.argument("host")
 @pass_session
 def host_adopt(session: Session, host: str) -> None:
-    """Let a replaced machine take over a host's name.
+    """Let a replaced or fenced machine in.
 
     The next agent that registers under the name may be another machine. Do this only when the old machine is
-    gone for good: its guests are taken for off.
+    gone for good: its guests are taken for off. A fence is lifted: the machine removes what was deleted or went
+    elsewhere meanwhile, and keeps the rest.
     """
     _show(session, session.call(lambda: session.conductor.host_adopt(session.context, host)))
+
+
+@host.command("fence")
+@click.argument("host")
+@click.option("--attest", "reason", required=True, metavar="REASON", help="How you know that the machine is off.")
+@previewed
+@pass_session
+def host_fence(session: Session, host: str, reason: str, dry_run: bool, yes: bool) -> None:
+    """Say that a silent host's machine is off, and stays off until drover host adopt.
+
+    Builds there go to other hosts, deletes are over, and its instances are in error, their disks kept. If the machine
+    runs after all, a guest may come to run twice: look, or cut its power, first.
+    """
+    change = session.call(lambda: session.conductor.host_fence(session.context, host, reason, dry_run=True))
+    if not dry_run:
+        if not agreed(session, f"Is the machine of {host} off, and will it stay off?", change.consequences, yes=yes):
+            raise click.Abort
+        change = session.call(lambda: session.conductor.host_fence(session.context, host, reason))
+    _tell(session, change, "fenced")
+
+
+@host.command("forget")
+@click.argument("host")
+@previewed
+@pass_session
+def host_forget(session: Session, host: str, dry_run: bool, yes: bool) -> None:
+    """Remove a host that never comes back: silent and empty, or fenced.
+
+    With a fenced host goes everything it has: the disks of its instances are given up.
+    """
+    change = session.call(lambda: session.conductor.host_forget(session.context, host, dry_run=True))
+    if dry_run:
+        _tell(session, change, "forgotten")
+        return
+    if not agreed(session, f"Forget host {host}?", change.consequences, yes=yes):
+        raise click.Abort
+    delete_once(session, "host", host, lambda: session.conductor.host_forget(session.context, host), done="forgotten")
+
+
+def _tell(session: Session, change: HostChange, done: str) -> None:
+    word = done if change.done else f"not {done} yet"
+    session.printer.document(change, lambda: _parts(change, f"host {change.host.name} {word}"))
+
+
+def _parts(change: HostChange, head: str) -> Iterator[RenderableType | Indented]:
+    yield Text(head)
+    yield from (Indented(Text(f"{each.subject}: {each.effect}")) for each in change.consequences)
 
 
 def _show(session: Session, it: Host) -> None:
@@ -122,6 +178,7 @@ def _show(session: Session, it: Host) -> None:
             ("host", it.name),
             ("state", _state(it)),
             ("disabled because", it.disabled_reason),
+            ("fenced", f"{moment(it.fence.at)} by {it.fence.by}: {it.fence.reason}" if it.fence else ""),
             ("address", it.address),
             ("instances", str(it.instances)),
             ("vcpus", _resource(it.used.vcpus, it.capacity.vcpus, total.vcpus, reserved.vcpus, total.vcpus_ratio, "")),
@@ -222,3 +279,13 @@ def alarm() -> None:
 def alarm_list(session: Session) -> None:
     """List alarms that stand."""
     session.printer.rows(session.call(lambda: session.conductor.alarm_list(session.context)), ALARM_COLUMNS)
+
+
+@alarm.command("clear")
+@click.argument("kind")
+@click.argument("subject")
+@pass_session
+def alarm_clear(session: Session, kind: str, subject: str) -> None:
+    """Acknowledge an alarm that stands until somebody does. Others go with their cause."""
+    clear = partial(session.conductor.alarm_clear, session.context, kind, subject)
+    delete_once(session, "alarm", f"{kind} {subject}", clear, done="cleared")

@@ -10,15 +10,17 @@ import click
 from rich.text import Text
 
 from drover import errors
-from drover.cli import action, console
+from drover.cli import action, console, update
 from drover.cli.catalog import pairs, read_text
+from drover.cli.diagnostics import diagnostics
 from drover.cli.options import Group
 from drover.cli.output import STATE_STYLES, Column, dash, duration, moment
+from drover.cli.recover import recover
 from drover.cli.session import Session, pass_session
 from drover.cli.wait import failure_of, wait_for
 from drover.objects.instance import CreateRequest, Instance, InstanceFilter, InstancePage, InstanceUsage
 from drover.objects.operation import Operation
-from drover.states import OperationState, PowerState, VmState
+from drover.states import OperationState, PowerState, RestartPolicy, VmState
 from drover.units import MIB, human_bytes
 
 __all__ = ["instance"]
@@ -97,6 +99,14 @@ def instance() -> None:
 @click.option("--key", default="", help="Name of the keypair whose key may log in.")
 @click.option("--user-data", metavar="FILE", help="For cloud-init; - reads standard input.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Shown by instance show. Repeatable.")
+@click.option("--tag", "tags", multiple=True, help="For instance list --tag. Repeatable.")
+@click.option(
+    "--restart",
+    type=click.Choice([str(policy) for policy in RestartPolicy]),
+    default="never",
+    show_default=True,
+    help="What is done when the guest ends by itself.",
+)
 @click.option("--idempotency-key", metavar="KEY", help="The same key again has no second effect.  [default: a new one]")
 @click.option("--wait", is_flag=True, help="Until every build has ended.")
 @pass_session
@@ -137,6 +147,8 @@ def _request(session: Session, given: dict[str, Any]) -> CreateRequest:
         key_name=given["key"],
         user_data=read_text(file, "user-data") if file else "",
         metadata=pairs(given["metadata"]),
+        tags=given["tags"],
+        restart=RestartPolicy(given["restart"]),
         idempotency_key=given["idempotency_key"] or session.runtime.uuid(),
     )
 
@@ -170,6 +182,7 @@ def _addresses(session: Session, prefix: str, wanted: frozenset[str]) -> dict[st
 @click.option("--name", default="", help="Names that begin so.")
 @click.option("--host", default="", help="On this host.")
 @click.option("--status", default="", type=click.Choice(["", *(str(state) for state in VmState)]), metavar="STATE")
+@click.option("--tag", "tags", multiple=True, help="With this tag. Repeatable: with all of them.")
 @click.option("--all-projects", is_flag=True, help="Of every project.")
 @click.option("--deleted", is_flag=True, help="Deleted ones too.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows of a page.")
@@ -232,6 +245,9 @@ def _fields(it: Instance) -> Iterator[tuple[str, str | Text]]:
     yield "image", f"{it.image_name} ({it.image_id})" if it.image_name else it.image_id
     yield "key", it.key_name
     yield "metadata", "\n".join(f"{key}={value}" for key, value in sorted(it.metadata.items()))
+    yield "tags", " ".join(it.tags)
+    yield "restart", _restart(it)
+    yield "shelved as", f"image {it.shelved_image_id}" if it.shelved_image_id else ""
     if it.usage is not None:
         yield from _usage(it.usage)
     yield "locked", "yes" if it.locked else ""
@@ -240,7 +256,19 @@ def _fields(it: Instance) -> Iterator[tuple[str, str | Text]]:
     yield "epoch", str(it.epoch)
     yield "created", moment(it.created_at)
     yield "launched", moment(it.launched_at)
-    yield "deleted", moment(it.deleted_at)
+    yield (
+        "deleted",
+        moment(it.deleted_at) or (f"{moment(it.soft_deleted_at)}, can be restored" if it.soft_deleted_at else ""),
+    )
+
+
+def _restart(it: Instance) -> str:
+    words = "" if it.restart is RestartPolicy.NEVER else str(it.restart)
+    if it.restarts:
+        words = f"{it.restart}, {it.restarts} in a row, the last {moment(it.restarted_at)}"
+    if it.restart_at is not None:
+        words += f"{', ' if words else ''}due since {moment(it.restart_at)}"
+    return words
 
 
 def _usage(usage: InstanceUsage) -> Iterator[tuple[str, str]]:
@@ -252,5 +280,5 @@ def _usage(usage: InstanceUsage) -> Iterator[tuple[str, str]]:
     yield "usage at", moment(usage.at)
 
 
-for verb in (action.delete, action.start, action.stop, action.reboot, console.console_log):
-    instance.add_command(verb)
+for command in (*action.COMMANDS, *update.COMMANDS, recover, console.console_log, diagnostics):
+    instance.add_command(command)

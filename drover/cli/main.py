@@ -23,6 +23,7 @@ LINKS = {
     "instance": Link("drover.cli.instance:instance", "Instances: virtual machines and what is done to them."),
     "operation": Link("drover.cli.operation:operation", "Operations: what was asked of instances, and how it ended."),
     "why": Link("drover.cli.explain:why", "Why an instance is where it is, or nowhere."),
+    "events": Link("drover.cli.event:events", "What has changed, and what changes."),
     "trace": Link("drover.cli.explain:trace", "Where the time of an operation went."),
     "host": Link("drover.cli.host:host", "Hypervisor hosts."),
     "service": Link("drover.cli.host:service", "Conductors and schedulers."),
@@ -31,7 +32,15 @@ LINKS = {
     "image": Link("drover.cli.image:image", "Disk images that instances are made from."),
     "network": Link("drover.cli.catalog:network", "Networks of instances."),
     "keypair": Link("drover.cli.catalog:keypair", "SSH keys for instances."),
-    "db": Link("drover.cli.database:db", "The database's schema."),
+    "quota": Link("drover.cli.quota:quota", "What projects may have at once."),
+    "doctor": Link(
+        "drover.cli.doctor:doctor", "Compare everything that Drover keeps of the fleet, and mend what is safe to mend."
+    ),
+    "broker": Link("drover.cli.broker:broker", "Users and permissions on RabbitMQ."),
+    "burnin": Link(
+        "drover.cli.burnin:burnin", "See under load, and with faults, whether everything keeps its promises."
+    ),
+    "db": Link("drover.cli.database:db", "The database's schema, and how long it keeps things."),
     "standalone": Link("drover.cli.standalone:standalone", "Run all of Drover in this process, until interrupted."),
     "lab": Link("drover.cli.lab:lab", "Many hypervisor hosts on one machine."),
     "version": Link("drover.cli.main:version", "The release."),

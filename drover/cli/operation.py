@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from drover.cli.each import each, fail
 from drover.cli.options import Group
 from drover.cli.output import STATE_STYLES, Column, dash, duration, moment
 from drover.cli.session import Session, pass_session
@@ -95,6 +96,24 @@ def operation_wait(session: Session, operations: tuple[str, ...]) -> None:
         session.error(failure)
     if failures:
         raise click.exceptions.Exit(failures[0].exit_code)
+
+
+@operation.command("cancel")
+@click.argument("operations", nargs=-1, required=True, metavar="OPERATION...")
+@pass_session
+def operation_cancel(session: Session, operations: tuple[str, ...]) -> None:
+    """End operations that are under way; their hosts stop and undo them. One that has ended stays as it is.
+
+    A delete cannot be cancelled.
+    """
+    ended, refused = each(operations, lambda ref: _cancel(session, ref))
+    if ended:
+        session.printer.rows(ended, COLUMNS)
+    fail(session, refused)
+
+
+def _cancel(session: Session, ref: str) -> Operation:
+    return session.call(lambda: session.conductor.operation_cancel(session.context, ref))
 
 
 def _fields(it: Operation) -> Iterator[tuple[str, str | Text]]:

@@ -50,6 +50,11 @@ STATE_STYLES = {
     "failed": "red",
     "crashed": "red",
     "down": "red",
+    "fenced": "red",
+    "suspended": "yellow",
+    "rescued": "yellow",
+    "shelved_offloaded": "dim",
+    "soft-delete": "dim",
 }
 
 

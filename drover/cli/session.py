@@ -68,6 +68,11 @@ class Session:
         """How long to wait for operations."""
         return float(self._chosen.get("timeout", WAIT_S))
 
+    @property
+    def follow_s(self) -> float:
+        """How long to show what happens: until interrupted, when nobody says."""
+        return float(self._chosen.get("timeout", "inf"))
+
     # parts
 
     @cached_property

@@ -35,6 +35,7 @@ from drover.conf.times import TimeSettings
 from drover.db import migration
 from drover.db.engine import Database
 from drover.rpc.embedded import EmbeddedBus
+from drover.rpc.event import EventHub
 from drover.rpc.unix import UnixBusServer
 from drover.runtime import Runtime
 from drover.runtime.process import Fatal, Service, run
@@ -163,7 +164,9 @@ class Standalone:
         options = ConductorOptions(
             conductor=conf.get(ConductorSettings), times=conf.get(TimeSettings), depot=conf.get(DepotSettings)
         )
-        return Conductor(self._runtime, self._bus, self._database, options, NAME)
+        conductor = Conductor(self._runtime, self._bus, self._database, options, NAME)
+        conductor.events = EventHub(self._runtime, NAME)
+        return conductor
 
     def _scheduler(self) -> Scheduler:
         conf = self._configuration

@@ -23,8 +23,11 @@ class AgentSettings:
     )
     boot_id_file: str = setting("/proc/sys/kernel/random/boot_id", "New with every boot; likewise.")
     build_pool: int = setting(4, "Builds at once.", minimum=1, maximum=64)
-    lifecycle_pool: int = setting(4, "Starts, stops and reboots at once.", minimum=1, maximum=64)
+    lifecycle_pool: int = setting(4, "Starts, stops, reboots and their like at once.", minimum=1, maximum=64)
     delete_pool: int = setting(4, "Deletes at once.", minimum=1, maximum=64)
+    snapshot_pool: int = setting(
+        2, "Snapshots and shelves at once; each copies a disk and sends it to the depot.", minimum=1, maximum=64
+    )
     vcpus_ratio: float = setting(4.0, "Allocation ratio for vCPUs.", minimum=0.1, maximum=64.0)
     memory_ratio: float = setting(1.0, "Allocation ratio for memory.", minimum=0.1, maximum=16.0)
     disk_ratio: float = setting(

@@ -17,10 +17,9 @@ class BusSettings:
     transport_url: str = setting(
         "rabbit://drover:drover@127.0.0.1:5672/drover",
         "Where the bus is: rabbit://user:password@host:port/vhost (more hosts separated by commas), or "
-        "unix:///path of a running drover standalone.",
+        "unix:///path of a running drover standalone. The vhost is Drover's own.",
         secret=True,
     )
-    control_exchange: str = setting("drover", "Exchange of all topics. Give each Drover on a shared vhost its own.")
     rpc_timeout_s: float = setting(
         10.0, "Seconds to wait for the answer to a call. Raise it on slow or far links.", minimum=0.5, maximum=300.0
     )

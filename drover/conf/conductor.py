@@ -24,6 +24,18 @@ class ConductorSettings:
     )
     wait_workers: int = setting(64, "Long polls held at once; each is a parked thread.", minimum=1, maximum=1024)
     build_attempts: int = setting(3, "Hosts tried for one build before it fails.", minimum=1, maximum=20)
+    resume_guests_state_on_host_boot: bool = setting(
+        True,
+        "Start the guests that ran on a host when it went down, once its agent shows them off after the boot. False: "
+        "they become stopped, but for those whose restart policy says otherwise.",
+    )
+    restart_limit: int = setting(
+        5,
+        "How often in a row a guest that ends by itself is started again, by its restart policy or after a boot of "
+        "its host, before it becomes stopped. Ten minutes of running begin a new row.",
+        minimum=1,
+        maximum=100,
+    )
     max_count: int = setting(1000, "Most instances of one create call.", minimum=1, maximum=10000)
     user_data_max_bytes: int = setting(65536, "Most bytes of user-data.", minimum=0, maximum=1048576)
     dead_letter_dir: str = setting(
@@ -34,4 +46,11 @@ class ConductorSettings:
         "When more than this share of hosts (and at least 3) falls silent at once, alarm and move nothing.",
         minimum=0.0,
         maximum=1.0,
+    )
+    retention_days: float = setting(
+        0.0,
+        "Days that what has ended is kept: deleted instances, finished operations with their logs and decisions, "
+        "idempotency keys, notices. 0: for ever, or until drover db purge.",
+        minimum=0.0,
+        maximum=36500.0,
     )

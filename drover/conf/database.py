@@ -16,7 +16,8 @@ class DatabaseSettings:
 
     connection: str = setting(
         "postgresql+psycopg://drover@127.0.0.1/drover",
-        "URL of the database: postgresql+psycopg://user:password@host/name, or sqlite:////path for one process.",
+        "URL of the database: postgresql+psycopg://user:password@host/name, or sqlite:////path for one process. "
+        "Options of libpq may follow: ?sslmode=verify-full&sslrootcert=/etc/drover/ca.pem.",
         secret=True,
     )
     pool_size: int = setting(

@@ -19,10 +19,16 @@ class DepotSettings:
     )
     listen_address: str = setting("0.0.0.0", "IPv4 address of the depot's HTTP server.")  # noqa: S104  agents are elsewhere
     listen_port: int = setting(8790, "Port of the depot's HTTP server; 0: any free one.", minimum=0, maximum=65535)
+    tls_cert_file: str = setting(
+        "",
+        "Certificate of the depot's HTTP server, with those between it and the authority; it then speaks TLS alone. "
+        "Agents and clients must know the authority: they trust those of the system.",
+    )
+    tls_key_file: str = setting("", "Key of the certificate; empty: it is in the same file.")
     url: str = setting(
         "",
-        "The depot as agents and clients reach it, without a path at the end; empty: http:// with this machine's "
-        "host name and the port. Set it where host names do not resolve, or to the address of a proxy with TLS.",
+        "The depot as agents and clients reach it, without a path at the end; empty: http:// (https:// with a "
+        "certificate) with this machine's host name and the port. Set it where host names do not resolve.",
     )
     upload_url: str = setting(
         "", "The depot as clients reach it to upload, where agents go another way; empty: the same as url."

@@ -24,6 +24,7 @@ class FakeSettings:
     )
     image_latency_s: float = setting(0.0, "Seconds that the first fetch of an image takes.", minimum=0.0)
     shutdown_s: float = setting(0.0, "Seconds a guest takes to obey the power button.", minimum=0.0)
+    copy_s: float = setting(0.0, "Seconds it takes to save a guest's memory or to copy its disk.", minimum=0.0)
     fail_rates: tuple[str, ...] = setting(
         (), "Chance of failure per method, as method=chance: define=0.1,start=0.05. Half fail after the effect."
     )

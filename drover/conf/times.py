@@ -33,8 +33,25 @@ class TimeSettings:
     reap_interval_s: float = setting(2.0, "Seconds between passes of the reaper.", minimum=0.1)
     build_queue_budget_s: float = setting(300.0, "Seconds a build may wait until an agent begins it.", minimum=1.0)
     build_run_budget_s: float = setting(600.0, "Seconds a build may run on an agent.", minimum=1.0)
-    lifecycle_budget_s: float = setting(120.0, "Seconds for start, stop and reboot, waiting and running.", minimum=1.0)
+    lifecycle_budget_s: float = setting(
+        120.0,
+        "Seconds for start, stop, reboot, pause, suspend, rescue and their like, to wait and to run. Raise it where "
+        "guests have so much memory that a suspend takes longer.",
+        minimum=1.0,
+    )
+    snapshot_queue_budget_s: float = setting(
+        300.0, "Seconds a snapshot or shelve may wait until an agent begins it.", minimum=1.0
+    )
+    snapshot_run_budget_s: float = setting(
+        900.0, "Seconds a snapshot or shelve may run. Raise it for large disks on slow networks.", minimum=1.0
+    )
     delete_budget_s: float = setting(300.0, "Seconds a delete waits for its host.", minimum=1.0)
+    reclaim_instance_interval_s: float = setting(
+        0.0,
+        "Seconds that a deleted instance can be restored: its guest is stopped and kept for so long. 0: a delete is "
+        "final at once.",
+        minimum=0.0,
+    )
     stop_timeout_s: float = setting(
         60.0, "Seconds a guest has to shut down by ACPI before its power is cut.", minimum=0.0
     )

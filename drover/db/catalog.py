@@ -28,6 +28,7 @@ __all__ = [
     "put_flavor",
     "put_keypair",
     "put_network",
+    "to_flavor",
 ]
 
 
@@ -56,12 +57,12 @@ def get_flavor(conn: Connection, ref: str) -> Flavor:
     row = _find(conn, flavor, ref)
     if row is None:
         raise errors.FlavorNotFound(ref=ref)
-    return _flavor(row)
+    return to_flavor(row)
 
 
 def list_flavors(conn: Connection) -> tuple[Flavor, ...]:
     """All, by name."""
-    return tuple(_flavor(row) for row in conn.execute(select(flavor).order_by(flavor.c.name)))
+    return tuple(to_flavor(row) for row in conn.execute(select(flavor).order_by(flavor.c.name)))
 
 
 def delete_flavor(conn: Connection, ref: str) -> Flavor:
@@ -75,7 +76,8 @@ def delete_flavor(conn: Connection, ref: str) -> Flavor:
     return found
 
 
-def _flavor(row: Row[Any]) -> Flavor:
+def to_flavor(row: Row[Any]) -> Flavor:
+    """A row with the columns of :data:`drover.db.schema.flavor`."""
     return Flavor(
         id=row.id,
         name=row.name,

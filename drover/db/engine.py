@@ -52,8 +52,8 @@ class Database:
 
     @property
     def label(self) -> str:
-        """The URL without its password."""
-        return self._backend.writer.url.render_as_string(hide_password=True)
+        """The URL without its password, and without its options, which may hold others."""
+        return self._backend.writer.url.set(query={}).render_as_string(hide_password=True)
 
     def write(self) -> AbstractContextManager[sa.Connection]:
         """One transaction: committed at the end of the block, rolled back when an exception leaves it.

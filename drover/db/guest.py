@@ -22,7 +22,7 @@ __all__ = ["Parts", "gather"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What one guest is made of."""
+    """What one guest is made of. A shelved one's image is its own disk."""
 
     instance: Instance
     image: Image
@@ -41,19 +41,24 @@ def gather(conn: Connection, uuids: Iterable[str]) -> dict[str, Parts]:
         found[row.uuid] = instances.to_value(row)
         if row.ssh_keys is not None:
             secrets[row.uuid] = instances.to_secret(row)
-    images = image.get_many(conn, {i.image_id for i in found.values()})  # deleted ones too: instances outlive them
+    # Deleted ones too: instances outlive them.
+    images = image.get_many(conn, {_image_id(i) for i in found.values()})
     ports = _ports(conn, found)
     nothing = instances.Secret()
     return {
         uuid: Parts(
             instance=i,
-            image=images[i.image_id],
+            image=images[_image_id(i)],
             ports=tuple(ports.get(uuid, ())),
             secret=secrets.get(uuid, nothing),
         )
         for uuid, i in found.items()
-        if i.image_id in images
+        if _image_id(i) in images
     }
+
+
+def _image_id(i: Instance) -> str:
+    return i.shelved_image_id or i.image_id
 
 
 def _ports(conn: Connection, uuids: Iterable[str]) -> dict[str, list[GuestPort]]:

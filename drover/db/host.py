@@ -7,18 +7,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, listed
 from drover.db.host_table import change_stamp
-from drover.db.schema import allocation, host, host_capacity
+from drover.db.orphan import orphans_of
+from drover.db.schema import allocation, forgotten_host, host, host_capacity, orphan
 from drover.objects import codec
-from drover.objects.host import Host, HostUsage, Inventory, Registration, Resources
+from drover.objects.host import Fence, Host, HostUsage, Inventory, Registration, Resources
 from drover.objects.sync import SyncRequest
 
-__all__ = ["Pulse", "adopt", "get", "list_all", "pulses", "register", "sessions", "set_enabled", "set_up", "touch"]
+__all__ = [
+    "Pulse",
+    "adopt",
+    "fence",
+    "fence_error",
+    "forget",
+    "get",
+    "hold",
+    "list_all",
+    "pulses",
+    "register",
+    "sessions",
+    "set_enabled",
+    "set_up",
+    "touch",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,7 @@ class Pulse:
     seq: int
     up: bool
     last_sync_at: datetime | None
+    fence: Fence | None = None
 
 
 def register(conn: Connection, registration: Registration, now: datetime) -> int:
@@ -38,7 +55,8 @@ def register(conn: Connection, registration: Registration, now: datetime) -> int
     A message of the agent that has the session already (a repeat) opens none; one of an earlier agent, late on its
     way, is refused, so that it cannot end the session of the living.
 
-    :raises errors.StaleSession: from an earlier agent. :raises errors.HostNameTaken: another machine (host uuid or machine id) has the name and no adoption was ordered.
+    :raises errors.StaleSession: from an earlier agent. :raises errors.HostFenced: and no adoption was ordered.
+    :raises errors.HostNameTaken: another machine (host uuid or machine id) has the name and no adoption was ordered.
     """
     who = registration.identity
     row = conn.execute(select(host).where(host.c.name == who.host).with_for_update()).first()
@@ -56,12 +74,15 @@ def register(conn: Connection, registration: Registration, now: datetime) -> int
         "last_sync_at": to_iso(now),
     }
     if row is None:
+        session = _first_session(conn, who.host)
         conn.execute(
-            insert(host).values(name=who.host, session=1, usage="", foreign_domains="[]", orphan_domains="[]", **values)
+            insert(host).values(name=who.host, session=session, usage="", foreign_domains="[]", fence="", **values)
         )
         _insert_capacity(conn, who.host, registration.inventory)
-        return 1
+        return session
     if not row.adopt:
+        if row.fence:
+            raise fence_error(who.host, codec.from_json(row.fence, Fence))
         if (row.host_uuid, row.machine_id) != (who.host_uuid, who.machine_id):
             raise errors.HostNameTaken(host=who.host, known=row.host_uuid, claimed=who.host_uuid)
         if registration.incarnation < row.incarnation:
@@ -72,6 +93,12 @@ def register(conn: Connection, registration: Registration, now: datetime) -> int
     conn.execute(update(host).where(host.c.name == who.host).values(session=session, **values))
     set_inventory(conn, who.host, registration.inventory, up=True)
     return session
+
+
+def _first_session(conn: Connection, name: str) -> int:
+    """Never one that an agent of a forgotten host of this name may still hold."""
+    last = conn.execute(select(forgotten_host.c.session).where(forgotten_host.c.name == name)).scalar()
+    return int(last or 0) + 1
 
 
 def _capacity_values(inventory: Inventory) -> dict[str, Any]:
@@ -127,8 +154,6 @@ def touch(conn: Connection, request: SyncRequest, now: datetime) -> None:
         values["usage"] = codec.to_json(request.usage)
     if request.foreign is not None:
         values["foreign_domains"] = codec.to_json(request.foreign)
-    if request.orphans is not None:
-        values["orphan_domains"] = codec.to_json(request.orphans)
     if request.inventory is not None:
         values["inventory"] = codec.to_json(request.inventory)
         set_inventory(conn, request.host, request.inventory, up=True)
@@ -150,7 +175,7 @@ _TOUCH = (
 def pulses(conn: Connection) -> list[Pulse]:
     """All hosts, by name."""
     query = (
-        select(host.c.name, host.c.session, host.c.seq, host.c.last_sync_at, host_capacity.c.up)
+        select(host.c.name, host.c.session, host.c.seq, host.c.last_sync_at, host.c.fence, host_capacity.c.up)
         .join(host_capacity, host_capacity.c.host == host.c.name)
         .order_by(host.c.name)
     )
@@ -161,20 +186,25 @@ def pulses(conn: Connection) -> list[Pulse]:
             seq=int(row.seq),
             up=bool(row.up),
             last_sync_at=from_iso(row.last_sync_at) if row.last_sync_at else None,
+            fence=codec.from_json(row.fence, Fence) if row.fence else None,
         )
         for row in conn.execute(query)
     ]
 
 
-def set_up(conn: Connection, names: Iterable[str], *, up: bool) -> None:
-    """The conductor's judgement, which the scheduler reads."""
+def set_up(conn: Connection, names: Iterable[str], *, up: bool) -> list[str]:
+    """The conductor's judgement, which the scheduler reads; the hosts that it changes. What is fenced stays down."""
     wanted = sorted(set(names))
-    if wanted:
-        conn.execute(
-            update(host_capacity)
-            .where(host_capacity.c.host.in_(wanted), host_capacity.c.up == int(not up))
-            .values(up=int(up), change=change_stamp(conn))
-        )
+    if not wanted:
+        return []
+    judged = select(host.c.name).where(host.c.name.in_(wanted), host.c.fence == "")
+    changed = conn.execute(
+        update(host_capacity)
+        .where(host_capacity.c.host.in_(judged), host_capacity.c.up == int(not up))
+        .values(up=int(up), change=change_stamp(conn))
+        .returning(host_capacity.c.host)
+    )
+    return sorted(changed.scalars())
 
 
 def set_enabled(conn: Connection, name: str, *, enabled: bool, reason: str) -> None:
@@ -186,8 +216,44 @@ def set_enabled(conn: Connection, name: str, *, enabled: bool, reason: str) -> N
 
 
 def adopt(conn: Connection, name: str) -> None:
-    """The next registration under this name may come from another machine."""
-    conn.execute(update(host).where(host.c.name == name).values(adopt=1))
+    """The next registration under this name may come from another machine; a fence is lifted."""
+    conn.execute(update(host).where(host.c.name == name).values(adopt=1, fence=""))
+
+
+def fence(conn: Connection, name: str, word: Fence) -> None:
+    """Keep an operator's word that the machine is off. Its session is over, and it takes no guests.
+
+    A fence that stands stays as it is.
+    """
+    h = host.c
+    values = {"fence": codec.to_json(word), "adopt": 0, "session": h.session + 1, "seq": 0}
+    conn.execute(update(host).where(h.name == name, h.fence == "").values(**values))
+    conn.execute(
+        update(host_capacity)
+        .where(host_capacity.c.host == name, host_capacity.c.up == 1)
+        .values(up=0, change=change_stamp(conn))
+    )
+
+
+def fence_error(name: str, word: Fence) -> errors.HostFenced:
+    """The refusal of a fenced host, and the fault of what was on it."""
+    return errors.HostFenced(host=name, by=word.by, at=to_iso(word.at), reason=word.reason)
+
+
+def hold(conn: Connection, name: str) -> None:
+    """Keep claims away from a host until the transaction ends."""
+    conn.execute(select(host_capacity.c.host).where(host_capacity.c.host == name).with_for_update())
+
+
+def forget(conn: Connection, name: str, now: datetime) -> None:
+    """Remove a host that has no placements; a machine that registers by this name is a new host."""
+    session = conn.execute(delete(host).where(host.c.name == name).returning(host.c.session)).scalar()
+    if session is None:
+        return
+    conn.execute(delete(host_capacity).where(host_capacity.c.host == name))
+    conn.execute(delete(orphan).where(orphan.c.host == name))
+    conn.execute(delete(forgotten_host).where(forgotten_host.c.name == name))
+    conn.execute(insert(forgotten_host).values(name=name, session=session, at=to_iso(now)))
 
 
 def _query() -> Any:
@@ -202,7 +268,7 @@ def _query() -> Any:
     return select(host, *capacity, count).join(host_capacity, host_capacity.c.host == host.c.name)
 
 
-def _value(row: Row[Any]) -> Host:
+def _value(row: Row[Any], orphans: tuple[str, ...]) -> Host:
     return Host(
         name=row.name,
         host_uuid=row.host_uuid,
@@ -221,8 +287,9 @@ def _value(row: Row[Any]) -> Host:
         instances=row.instances,
         last_sync_at=from_iso(row.last_sync_at) if row.last_sync_at else None,
         registered_at=from_iso(row.registered_at),
+        fence=codec.from_json(row.fence, Fence) if row.fence else None,
         foreign_domains=tuple(codec.from_json(row.foreign_domains, list[str])),
-        orphan_domains=tuple(codec.from_json(row.orphan_domains, list[str])),
+        orphan_domains=orphans,
     )
 
 
@@ -231,8 +298,10 @@ def get(conn: Connection, name: str) -> Host:
     row = conn.execute(_query().where(host.c.name == name)).first()
     if row is None:
         raise errors.HostNotFound(ref=name)
-    return _value(row)
+    return _value(row, orphans_of(conn).get(name, ()))
 
 
 def list_all(conn: Connection) -> list[Host]:
-    return [_value(row) for row in conn.execute(_query().order_by(host.c.name))]
+    """By name."""
+    orphans = orphans_of(conn)
+    return [_value(row, orphans.get(row.name, ())) for row in conn.execute(_query().order_by(host.c.name))]

@@ -11,10 +11,22 @@ from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 from drover import errors
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, listed
-from drover.db.schema import image
+from drover.db.schema import image, instance
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
 
-__all__ = ["activate", "add", "find", "get_many", "list_all", "mark_deleted", "refuse", "resolve", "statuses"]
+__all__ = [
+    "activate",
+    "add",
+    "drop",
+    "find",
+    "get_many",
+    "list_all",
+    "mark_deleted",
+    "refuse",
+    "resolve",
+    "shelved",
+    "statuses",
+]
 
 
 def to_value(row: Row[Any]) -> Image:
@@ -141,3 +153,24 @@ def mark_deleted(conn: Connection, image_id: str, now: datetime) -> bool:
         update(image).where(image.c.id == image_id, image.c.deleted_at.is_(None)).values(deleted_at=to_iso(now))
     )
     return changed.rowcount == 1
+
+
+def drop(conn: Connection, ids: Collection[str], now: datetime) -> None:
+    """:func:`mark_deleted` for many."""
+    if ids:
+        conn.execute(_DROP, {"ids": listed(ids), "at": to_iso(now)})
+
+
+_DROP = (
+    update(image)
+    .where(among(image.c.id, bindparam("ids")), image.c.deleted_at.is_(None))
+    .values(deleted_at=bindparam("at"))
+)
+
+
+def shelved(conn: Connection, image_id: str) -> str:
+    """The name of the instance whose disk is this image while it is shelved, or ""."""
+    i = instance.c
+    # The second condition is that of the index.
+    here = (i.shelved_image_id == image_id, i.shelved_image_id != "", i.deleted_at.is_(None))
+    return conn.execute(select(i.name).where(*here).limit(1)).scalar() or ""

@@ -14,26 +14,29 @@ from sqlalchemy import (
     Delete,
     Row,
     Table,
-    Update,
     and_,
     bindparam,
     delete,
     exists,
+    func,
     or_,
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from drover import errors
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, insert_rows, listed
-from drover.db.schema import allocation, instance, instance_secret, port
+from drover.db.schema import allocation, host, instance, instance_secret, port
 from drover.objects import codec
 from drover.objects.catalog import Flavor
+from drover.objects.event import Event, EventKind
 from drover.objects.instance import Fault, Instance, InstanceFilter, InstanceUsage
-from drover.states import PowerState, VmState
+from drover.states import PowerState, RestartPolicy, VmState
 
 __all__ = [
+    "TOLD",
     "Secret",
     "add",
     "change",
@@ -42,6 +45,8 @@ __all__ = [
     "give_anew",
     "page",
     "resolve",
+    "swap",
+    "to_event",
     "to_secret",
     "to_value",
 ]
@@ -53,6 +58,10 @@ class Secret:
 
     user_data: str = field(default="", repr=False)
     ssh_keys: tuple[str, ...] = field(default=(), repr=False)
+
+
+def _time(text: str | None) -> datetime | None:
+    return from_iso(text) if text else None
 
 
 def to_value(row: Row[Any]) -> Instance:
@@ -74,9 +83,16 @@ def to_value(row: Row[Any]) -> Instance:
         fault=codec.from_json(row.fault, Fault) if row.fault else None,
         usage=codec.from_json(row.usage, InstanceUsage) if row.usage else None,
         metadata=codec.from_json(row.metadata, dict[str, str]) if row.metadata != "{}" else {},
+        tags=tuple(codec.from_json(row.tags, list[str])) if row.tags != "[]" else (),
+        restart=RestartPolicy(row.restart),
+        restarts=row.restarts,
+        restarted_at=_time(row.restarted_at),
+        restart_at=_time(row.restart_at),
+        shelved_image_id=row.shelved_image_id,
         created_at=from_iso(row.created_at),
-        launched_at=from_iso(row.launched_at) if row.launched_at else None,
-        deleted_at=from_iso(row.deleted_at) if row.deleted_at else None,
+        launched_at=_time(row.launched_at),
+        soft_deleted_at=_time(row.soft_deleted_at),
+        deleted_at=_time(row.deleted_at),
     )
 
 
@@ -102,6 +118,10 @@ def add(conn: Connection, instances: Sequence[Instance], secrets_of: Mapping[str
                 "locked": int(i.locked),
                 "fault": "",
                 "metadata": codec.to_json(i.metadata),
+                "tags": codec.to_json(i.tags),
+                "restart": i.restart.value,
+                "restarts": 0,
+                "shelved_image_id": "",
                 "usage": "",
                 "observed": 0,
                 "created_at": to_iso(i.created_at),
@@ -151,20 +171,64 @@ def resolve(conn: Connection, ref: str, *, project_id: str, deleted: bool = Fals
     return to_value(rows[0])
 
 
-def change(conn: Connection, uuids: Iterable[str], **values: Any) -> None:
-    """Set the same columns of several instances."""
-    conn.execute(_change(tuple(values)), {"uuids": listed(uuids), **{f"to_{name}": v for name, v in values.items()}})
+def change(conn: Connection, uuids: Iterable[str], **values: Any) -> list[Event]:
+    """Set the same columns of several instances; those whose states were among them, as they are now."""
+    parameters = {"uuids": listed(uuids), **{f"to_{name}": v for name, v in values.items()}}
+    rows = conn.execute(_change(tuple(values)), parameters).all()
+    return [to_event(row) for row in rows] if values.keys() & {"vm_state", "power_state"} else []
+
+
+#: what an event tells of an instance
+TOLD = ("uuid", "name", "project_id", "vm_state", "power_state", "host", "fault")
+
+
+def to_event(row: Row[Any]) -> Event:
+    """A row with the columns :data:`TOLD`."""
+    fault = codec.from_json(row.fault, Fault) if row.fault else None
+    return Event(
+        kind=EventKind.INSTANCE,
+        subject=row.uuid,
+        state=row.vm_state,
+        project_id=row.project_id,
+        name=row.name,
+        host=row.host,
+        power_state=row.power_state,
+        code=fault.code if fault else "",
+        detail=fault.message if fault else "",
+    )
 
 
 @functools.cache
-def _change(columns: tuple[str, ...]) -> Update:
+def _change(columns: tuple[str, ...]) -> ReturningUpdate[Any]:
     values: dict[str, BindParameter[Any]] = {name: bindparam(f"to_{name}") for name in columns}
-    return update(instance).where(among(instance.c.uuid, bindparam("uuids"))).values(values)
+    changed = update(instance).where(among(instance.c.uuid, bindparam("uuids"))).values(values)
+    return changed.returning(*(instance.c[name] for name in TOLD))
+
+
+def swap(conn: Connection, before: Instance, after: Instance) -> bool:
+    """Write what a user may change of an instance; False when it is not as *before* any more, or is deleted."""
+    i = instance.c
+    old, new = _changeable(before), _changeable(after)
+    unchanged = [i[name] == value for name, value in old.items()]
+    query = update(instance).where(i.uuid == before.uuid, i.deleted_at.is_(None), *unchanged).values(**new)
+    return conn.execute(query).rowcount == 1
+
+
+def _changeable(it: Instance) -> dict[str, Any]:
+    return {
+        "name": it.name,
+        "metadata": codec.to_json(it.metadata),
+        "tags": codec.to_json(it.tags),
+        "locked": int(it.locked),
+        "restart": it.restart.value,
+    }
 
 
 def give_anew(conn: Connection, uuid: str) -> None:
-    """It is to go to another host: the next epoch, and no host yet."""
-    conn.execute(update(instance).where(instance.c.uuid == uuid).values(host="", epoch=instance.c.epoch + 1))
+    """It is to go to another host: the next epoch, no host yet, and nothing seen of it."""
+    # What was seen on the old host has a stamp of its session, which says nothing about that of the new one.
+    values = {"host": "", "epoch": instance.c.epoch + 1, "observed": 0}
+    conn.execute(update(instance).where(instance.c.uuid == uuid).values(**values))
 
 
 def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[Instance]:
@@ -179,6 +243,10 @@ def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[In
         found = found.where(i.host == query.host)
     if query.vm_state:
         found = found.where(i.vm_state == query.vm_state)
+    for tag in query.tags:
+        # A tag is in its list as it is in JSON, quotes and all. (LIKE would not tell a from A on SQLite.)
+        position = func.strpos if conn.dialect.name == "postgresql" else func.instr
+        found = found.where(position(i.tags, codec.to_json(tag)) > 0)
     if query.marker:
         after = select(i.created_at).where(i.uuid == query.marker).scalar_subquery()
         found = found.where(or_(i.created_at < after, and_(i.created_at == after, i.uuid < query.marker)))
@@ -187,7 +255,10 @@ def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[In
 
 
 def forget_released(conn: Connection, uuids: Iterable[str]) -> None:
-    """Give back addresses and secrets of those of *uuids* that are deleted and held by no host any more."""
+    """Give back addresses and secrets of those of *uuids* that are deleted and held by no host any more.
+
+    What a fenced machine has is off; when it comes back, its records are cleaned up before anything starts there.
+    """
     wanted = set(uuids)
     if not wanted:
         return
@@ -201,7 +272,9 @@ def _forget(table: Table) -> Delete:
     return delete(table).where(
         among(of, bindparam("uuids")),
         exists().where(instance.c.uuid == of, instance.c.deleted_at.is_not(None)),
-        ~exists().where(allocation.c.instance_uuid == of),
+        ~exists()
+        .where(allocation.c.instance_uuid == of)
+        .where(~exists().where(host.c.name == allocation.c.host, host.c.fence != "")),
     )
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from drover.clock import from_iso, to_iso
-from drover.db.engine import insert_ignore
+from drover.db.engine import Database, insert_ignore
 from drover.db.schema import alarm, idempotency, service
 
-__all__ = ["Remembered", "alarms", "beat", "clear", "raise_alarm", "recall", "remember", "services"]
+__all__ = ["Remembered", "alarms", "answers", "beat", "clear", "raise_alarm", "recall", "remember", "services"]
 
 
 def beat(conn: Connection, kind: str, name: str, version: str, now: datetime) -> None:
@@ -30,16 +30,25 @@ def services(conn: Connection) -> list[tuple[str, str, str, datetime]]:
     return [(row.kind, row.name, row.version, from_iso(row.seen_at)) for row in rows]
 
 
-def raise_alarm(conn: Connection, kind: str, subject: str, detail: str, now: datetime) -> None:
-    """One row per (kind, subject); raising it again keeps the time it began."""
+def answers(database: Database) -> None:
+    """:raises drover.errors.Unavailable: the database does not."""
+    with database.read() as conn:
+        services(conn)
+
+
+def raise_alarm(conn: Connection, kind: str, subject: str, detail: str, now: datetime) -> bool:
+    """One row per (kind, subject); raising it again keeps the time it began, and is False."""
     row = {"kind": kind, "subject": subject, "detail": detail, "at": to_iso(now)}
-    conn.execute(insert_ignore(conn, alarm), [row])
+    return conn.execute(insert_ignore(conn, alarm), [row]).rowcount == 1
 
 
-def clear(conn: Connection, kind: str, subjects: Iterable[str]) -> None:
+def clear(conn: Connection, kind: str, subjects: Iterable[str]) -> list[str]:
+    """The subjects whose alarm stood."""
     wanted = sorted(set(subjects))
-    if wanted:
-        conn.execute(delete(alarm).where(alarm.c.kind == kind, alarm.c.subject.in_(wanted)))
+    if not wanted:
+        return []
+    gone = delete(alarm).where(alarm.c.kind == kind, alarm.c.subject.in_(wanted)).returning(alarm.c.subject)
+    return sorted(conn.execute(gone).scalars())
 
 
 def alarms(conn: Connection) -> list[tuple[str, str, str, str]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import operation, operation_log
 from drover.objects import codec
+from drover.objects.event import Event, EventKind
 from drover.objects.operation import ErrorInfo, Operation, OperationFilter, ServiceLog
 from drover.states import UNFINISHED_STATES, Action, OperationState
 
@@ -29,6 +31,7 @@ __all__ = [
     "own",
     "page",
     "requeue",
+    "schedule",
     "unfinished_of_hosts",
     "unfinished_of_instances",
 ]
@@ -161,11 +164,10 @@ _UNFINISHED_OF_INSTANCES = (
 _UNFINISHED_OF_INSTANCES_LOCKED = _UNFINISHED_OF_INSTANCES.with_for_update()
 
 
-def latest(conn: Connection, instance_uuid: str, action: Action | None = None) -> Operation | None:
-    """The newest operation of an instance (of one kind)."""
-    query = select(operation).where(operation.c.instance_uuid == instance_uuid)
-    if action is not None:
-        query = query.where(operation.c.action == action.value)
+def latest(conn: Connection, instance_uuid: str, actions: Collection[Action] = tuple(Action)) -> Operation | None:
+    """The newest operation of an instance (of these kinds)."""
+    of_kind = operation.c.action.in_(sorted(actions))
+    query = select(operation).where(operation.c.instance_uuid == instance_uuid, of_kind)
     row = conn.execute(query.order_by(operation.c.created_at.desc(), operation.c.id.desc()).limit(1)).first()
     return to_value(row) if row else None
 
@@ -207,40 +209,75 @@ def _by_attempt(pairs: Iterable[tuple[str, int]]) -> dict[int, list[str]]:
 _OF_ATTEMPT = and_(among(operation.c.id, bindparam("ids")), operation.c.attempt == bindparam("of_attempt"))
 
 
-def begin(conn: Connection, pairs: Iterable[tuple[str, int]], now: datetime, until: datetime) -> None:
+#: what an event tells of an operation
+_TOLD = tuple(
+    operation.c[name]
+    for name in ("id", "instance_uuid", "instance_name", "action", "state", "host", "project_id", "error")
+)
+
+
+def _changed(conn: Connection, statement: ReturningUpdate[Any], values: Mapping[str, Any]) -> list[Event]:
+    """Run it; of the rows that it has changed, what they are now."""
+    return [_event(row) for row in conn.execute(statement, values)]
+
+
+def _event(row: Row[Any]) -> Event:
+    error = codec.from_json(row.error, ErrorInfo) if row.error else None
+    return Event(
+        kind=EventKind.OPERATION,
+        subject=row.instance_uuid,
+        state=row.state,
+        project_id=row.project_id,
+        name=row.instance_name,
+        host=row.host,
+        operation_id=row.id,
+        action=row.action,
+        code=error.code if error else "",
+        detail=error.message if error else "",
+    )
+
+
+def begin(conn: Connection, pairs: Iterable[tuple[str, int]], now: datetime, until: datetime) -> list[Event]:
     """(id, attempt) → running, once; the lease is renewed."""
+    changed: list[Event] = []
     for attempt, ids in _by_attempt(pairs).items():
         values = {"at": to_iso(now), "until": to_iso(until)}
-        conn.execute(_BEGIN, {"ids": listed(ids), "of_attempt": attempt, **values})
+        changed += _changed(conn, _BEGIN, {"ids": listed(ids), "of_attempt": attempt, **values})
+    return changed
 
 
 _BEGIN = (
     update(operation)
     .where(_OF_ATTEMPT, operation.c.state == OperationState.DISPATCHED.value)
     .values(state=OperationState.RUNNING.value, started_at=bindparam("at"), owner_until=bindparam("until"))
+    .returning(*_TOLD)
 )
 
 
 def finish(
     conn: Connection, pairs: Iterable[tuple[str, int]], state: OperationState, error: ErrorInfo | None, now: datetime
-) -> None:
+) -> list[Event]:
     """Unfinished (id, attempt) → a final state, all with the same error."""
+    changed: list[Event] = []
     for attempt, ids in _by_attempt(pairs).items():
         values = {"to": state.value, "at": to_iso(now), "because": codec.to_json(error) if error else ""}
-        conn.execute(_FINISH, {"ids": listed(ids), "of_attempt": attempt, **values})
+        changed += _changed(conn, _FINISH, {"ids": listed(ids), "of_attempt": attempt, **values})
+    return changed
 
 
 _FINISH = (
     update(operation)
     .where(_OF_ATTEMPT, operation.c.unfinished == 1)
     .values(state=bindparam("to"), unfinished=None, finished_at=bindparam("at"), error=bindparam("because"))
+    .returning(*_TOLD)
 )
 
 
-def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until: datetime) -> None:
+def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until: datetime) -> list[Event]:
     """Back to the scheduler: next attempt, without *exclude*."""
     excluded = sorted({*op.excluded_hosts, exclude} - {""})
-    conn.execute(
+    return _changed(
+        conn,
         update(operation)
         .where(operation.c.id == op.id, operation.c.attempt == op.attempt, operation.c.unfinished == 1)
         .values(
@@ -253,7 +290,17 @@ def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until:
             owner=owner,
             owner_until=to_iso(until),
         )
+        .returning(*_TOLD),
+        {},
     )
+
+
+def schedule(conn: Connection, operation_id: str, attempt: int) -> list[Event]:
+    """Queued → scheduling, once."""
+    of = (operation.c.id == operation_id, operation.c.attempt == attempt)
+    queued = operation.c.state == OperationState.QUEUED.value
+    to_scheduling = update(operation).where(*of, queued).values(state=OperationState.SCHEDULING.value)
+    return _changed(conn, to_scheduling.returning(*_TOLD), {})
 
 
 def add_logs(conn: Connection, documents: Sequence[tuple[str, ServiceLog]]) -> None:

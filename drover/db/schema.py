@@ -135,13 +135,20 @@ instance = Table(
     Column("image_id", UUID, nullable=False),
     Column("image_name", NAME, nullable=False),
     Column("key_name", NAME, nullable=False),
-    Column("vm_state", String(16), nullable=False),
+    Column("vm_state", String(32), nullable=False),
     Column("power_state", String(16), nullable=False),
     Column("host", NAME, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("locked", Integer, nullable=False),
     Column("fault", Text, nullable=False),  # JSON of Fault or ""
     Column("metadata", Text, nullable=False),
+    Column("tags", Text, nullable=False),  # JSON list, sorted
+    Column("restart", String(16), nullable=False),  # RestartPolicy
+    Column("restarts", Integer, nullable=False),  # in a row, up to restarted_at
+    Column("restarted_at", TIME),
+    Column("restart_at", TIME),  # since when it is to be started again; NULL: it is not
+    Column("shelved_image_id", UUID, nullable=False),  # its disk while it is shelved, or ""
+    Column("soft_deleted_at", TIME),
     Column("usage", Text, nullable=False),  # JSON of InstanceUsage or ""
     Column("observed", BigInteger, nullable=False),  # session * 2^32 + seq of the last observation applied
     Column("created_at", TIME, nullable=False),
@@ -150,6 +157,28 @@ instance = Table(
     Index("ix_instance_name", "name"),
     Index("ix_instance_host", "host"),
     Index("ix_instance_created_at", "created_at", "uuid"),
+    Index(  # what a quota counts
+        "ix_instance_project_id",
+        "project_id",
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    # Few rows at any time, and none of them changes with a build or a delete.
+    *(
+        Index(
+            f"ix_instance_{column}",
+            column,
+            sqlite_where=text(f"{column} IS NOT NULL"),
+            postgresql_where=text(f"{column} IS NOT NULL"),
+        )
+        for column in ("restart_at", "soft_deleted_at")
+    ),
+    Index(
+        "ix_instance_shelved_image_id",
+        "shelved_image_id",
+        sqlite_where=text("shelved_image_id <> ''"),
+        postgresql_where=text("shelved_image_id <> ''"),
+    ),
 )
 
 #: user-data and injected keys: referenced, never in operations, logs or traces
@@ -253,9 +282,30 @@ host = Table(
     Column("inventory", Text, nullable=False),  # JSON
     Column("usage", Text, nullable=False),  # JSON or ""
     Column("foreign_domains", Text, nullable=False),  # JSON list
-    Column("orphan_domains", Text, nullable=False),  # JSON list
+    Column("fence", Text, nullable=False),  # JSON of Fence or ""
     Column("last_sync_at", TIME),
     Column("registered_at", TIME, nullable=False),
+)
+
+#: the last session of a name that was forgotten: a machine that takes the name goes on from there
+forgotten_host = Table(
+    "forgotten_host",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("session", BigInteger, nullable=False),
+    Column("at", TIME, nullable=False),
+)
+
+#: domains of ours that a host shows and no placement there names: listed, never touched
+orphan = Table(
+    "orphan",
+    metadata,
+    Column("host", NAME, primary_key=True),
+    Column("instance_uuid", UUID, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("power_state", String(16), nullable=False),
+    Column("first_seen_at", TIME, nullable=False),
+    Column("seen_at", TIME, nullable=False),
 )
 
 #: what the scheduler reads and claims write; apart from liveness and usage, so that syncs never touch it
@@ -278,6 +328,19 @@ host_capacity = Table(
     Column("change", BigInteger, nullable=False),  # SQLite: counter; PostgreSQL: transaction id of the last write
     Index("ix_host_capacity_change", "change"),
     CheckConstraint("used_vcpus >= 0 AND used_memory_mib >= 0 AND used_disk_gib >= 0", name="used_not_negative"),
+)
+
+#: limits of a project, -1: none; no row: none at all
+quota = Table(
+    "quota",
+    metadata,
+    Column("project_id", String(64), primary_key=True),
+    Column("instances", Integer, nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mib", Integer, nullable=False),
+    Column("disk_gib", Integer, nullable=False),
+    Column("addresses", Integer, nullable=False),
+    Column("generation", BigInteger, nullable=False),  # raised by each create: the lock on the project's use
 )
 
 decision = Table(

@@ -16,6 +16,7 @@ import subprocess
 from pathlib import Path
 
 from drover import errors
+from drover.lab.tls import TlsFiles
 from drover.runtime import proc, program
 
 __all__ = ["PrivatePostgres"]
@@ -26,6 +27,17 @@ _PATIENCE_S = 120
 _HBA = """\
 local all all peer
 host all drover samenet scram-sha-256
+"""
+#: no plain connection, and none without a certificate of our authority
+_TLS_HBA = """\
+local all all peer
+hostssl all drover samenet scram-sha-256 clientcert=verify-ca
+"""
+_TLS_CONFIGURATION = """\
+ssl = on
+ssl_ca_file = 'ca.pem'
+ssl_cert_file = 'certificate.pem'
+ssl_key_file = 'key.pem'
 """
 
 _CONFIGURATION = """\
@@ -62,15 +74,25 @@ class PrivatePostgres:
 
     :param directory: made when absent. A root caller's must be reachable by the user postgres.
     :param address: where it listens, with passwords; the superuser gets in only by the UNIX socket in *directory*.
+    :param tls: let in nobody but over TLS, with a certificate and the password.
     :param durable: False trades crash safety for speed; only for tests that never crash the server.
     """
 
-    def __init__(self, directory: Path, *, port: int, address: str = "127.0.0.1", durable: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int,
+        address: str = "127.0.0.1",
+        durable: bool = True,
+        tls: TlsFiles | None = None,
+    ) -> None:
         self._directory = directory.absolute()
         self._data = self._directory / "data"
         self._port = port
         self._address = address
         self._durable = durable
+        self._tls = tls
         # The server itself writes its title over its environment.
         self._mark = f"postgresql:{self._directory}"
 
@@ -171,8 +193,10 @@ class PrivatePostgres:
             synchronous_commit="on" if self._durable else "off",
             fsync="on" if self._durable else "off",
         )
-        self._write("data/postgresql.conf", text)
-        self._write("data/pg_hba.conf", _HBA)
+        for name, content in (self._tls.contents() if self._tls else {}).items():
+            self._write(f"data/{name}", content)
+        self._write("data/postgresql.conf", text + (_TLS_CONFIGURATION if self._tls else ""))
+        self._write("data/pg_hba.conf", _TLS_HBA if self._tls else _HBA)
 
     def _make_database(self) -> None:
         """The role and the database; may be repeated after a crash in between."""

@@ -6,8 +6,6 @@ the processes by their mark.  :meth:`PrivateRabbit.stop` leaves no process behin
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import pwd
@@ -19,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from drover import errors, log
+from drover.lab.tls import TlsFiles
+from drover.rpc import broker
 from drover.runtime import Runtime, program
 from drover.runtime.port import is_listening
 
-__all__ = ["PrivateRabbit", "definitions"]
+__all__ = ["PrivateRabbit"]
 
 LOG = log.get(__name__)
 
@@ -34,7 +34,7 @@ _VHOST = "drover"
 _OPEN_FILES = 65536
 
 _CONFIG = """\
-listeners.tcp.1 = {address}:{port}
+listeners.{kind}.1 = {address}:{port}
 load_definitions = {directory}/definitions.json
 max_message_size = 16777216
 disk_free_limit.absolute = 64MB
@@ -42,37 +42,23 @@ vm_memory_high_watermark.absolute = 1GB
 log.file.level = info
 log.connection.level = warning
 """
+#: no plain listener beside it, and nobody without a certificate
+_TLS = """\
+listeners.tcp = none
+ssl_options.cacertfile = {directory}/ca.pem
+ssl_options.certfile = {directory}/certificate.pem
+ssl_options.keyfile = {directory}/key.pem
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+ssl_options.versions.1 = tlsv1.3
+ssl_options.versions.2 = tlsv1.2
+"""
 
 
-def definitions(password: str) -> dict[str, Any]:
-    """User, vhost, permissions and policy of a Drover broker, in RabbitMQ's definitions format.
-
-    Messages for an agent are nudges: a host that is away for long need not find them.
-    """
-    salt = secrets.token_bytes(4)
-    digest = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
-    return {
-        "users": [
-            {
-                "name": _USER,
-                "password_hash": digest,
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": "",
-            }
-        ],
-        "vhosts": [{"name": _VHOST}],
-        "permissions": [{"user": _USER, "vhost": _VHOST, "configure": ".*", "write": ".*", "read": ".*"}],
-        "policies": [
-            {
-                "vhost": _VHOST,
-                "name": "agent",
-                "pattern": r"^agent\.",
-                "apply-to": "queues",
-                "priority": 0,
-                "definition": {"message-ttl": 60_000, "max-length": 1000},
-            }
-        ],
-    }
+def _definitions(password: str) -> dict[str, Any]:
+    """One user, who may do anything."""
+    hashed = broker.password_hash(password, secrets.token_bytes(4))
+    return broker.definitions(_VHOST, [(_USER, hashed, broker.control_plane())])
 
 
 class PrivateRabbit:
@@ -81,6 +67,7 @@ class PrivateRabbit:
     :param directory: data, logs and configuration; made when missing. As root the broker runs as user ``rabbitmq``,
         which must be able to reach it.
     :param port: AMQP. :param dist_port: Erlang distribution. :param epmd_port: the node's own epmd; 0: the port above.
+    :param tls: speak nothing but TLS, with clients that have a certificate.
     """
 
     def __init__(
@@ -91,11 +78,12 @@ class PrivateRabbit:
         port: int,
         dist_port: int,
         epmd_port: int = 0,
-        address: str = "127.0.0.1",
+        tls: TlsFiles | None = None,
     ) -> None:
         self.directory = Path(directory).resolve()
         self.port = port
-        self.address = address
+        self.address = "127.0.0.1"
+        self._tls = tls
         self._dist_port = dist_port
         self._epmd_port = epmd_port or dist_port + 1
         self._runtime = runtime
@@ -141,6 +129,26 @@ class PrivateRabbit:
         """As a crash of the broker; epmd lives on."""
         program.end(self._node())
 
+    def control(self, *arguments: str, text: str = "", timeout_s: float = 60.0) -> str:
+        """``rabbitmqctl`` with *text* on its standard input; what it prints.
+
+        :raises errors.Unavailable: it failed; tells what it said.
+        """
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [str(_BIN / "rabbitmqctl"), *arguments],
+            input=text,
+            env=self._environment(),
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+            **_identity(),
+        )
+        if done.returncode != 0:
+            raise errors.Unavailable(what="RabbitMQ", detail=f"rabbitmqctl {arguments[0]}: {done.stderr.strip()}")
+        return done.stdout
+
     def _node(self) -> list[program.Program]:
         """The node and its helpers, or the start script it is about to come from."""
         # Erlang starts an epmd when there is none yet.
@@ -151,15 +159,22 @@ class PrivateRabbit:
         state = self.directory / "broker.json"
         if not state.exists():
             password = secrets.token_hex(16)
-            self._write("definitions.json", json.dumps(definitions(password), indent=2))
+            self._write("definitions.json", json.dumps(_definitions(password), indent=2))
             self._write("broker.json", json.dumps({"password": password}))
+        for name, text in (self._tls.contents() if self._tls else {}).items():
+            self._write(name, text)
         self._write("enabled_plugins", "[].\n")
-        self._write("rabbitmq.conf", _CONFIG.format(address=self.address, port=self.port, directory=self.directory))
+        self._write("rabbitmq.conf", self._configuration())
         self._link_applications()
         if os.geteuid() == 0:
             for path in (self.directory, *self.directory.rglob("*")):
                 if not path.is_symlink():
                     shutil.chown(path, "rabbitmq", "rabbitmq")
+
+    def _configuration(self) -> str:
+        kind = "ssl" if self._tls else "tcp"
+        text = _CONFIG.format(kind=kind, address=self.address, port=self.port, directory=self.directory)
+        return text + (_TLS.format(directory=self.directory) if self._tls else "")
 
     def _link_applications(self) -> None:
         """The broker's own applications without the plugins: looking through those takes half of the start."""
@@ -181,10 +196,6 @@ class PrivateRabbit:
     def _run(self, command: list[str], mark: str) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         files = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-        identity: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            entry = pwd.getpwnam("rabbitmq")
-            identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         with (self.directory / "output.log").open("ab") as output:
             subprocess.Popen(
                 ["prlimit", f"--nofile={files}", *command],
@@ -194,7 +205,7 @@ class PrivateRabbit:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                **identity,
+                **_identity(),
             )
 
     def _environment(self) -> dict[str, str]:
@@ -241,6 +252,14 @@ class PrivateRabbit:
         output = self.directory / "output.log"
         words = output.read_text(errors="replace").split() if output.exists() else []
         return " ".join(words)[-500:]
+
+
+def _identity() -> dict[str, Any]:
+    """Whom the broker's programs run as."""
+    if os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam("rabbitmq")
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def _running(mark: str) -> list[program.Program]:

@@ -22,6 +22,8 @@ __all__ = ["Goal", "missing", "wait"]
 _ASK_S = 2.0
 #: seconds between two questions
 _PAUSE_S = 0.25
+#: seconds after which a part that was started can be seen, or has ended before anybody saw it
+_APPEAR_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,14 @@ def wait(runtime: Runtime, layout: Layout, parts: Parts, goal: Goal) -> None:
 
     bus = connect(runtime, load([str(layout.client_config)]).get(BusSettings), "lab")
     seen: set[str] = set()
+    began_s = runtime.clock.monotonic()
 
     def complete() -> bool:
         running = parts.running().keys() & set(goal.parts)
-        if died := sorted(seen - running):
+        # Agents are started once a conductor answers: there are none before there are hosts to wait for.
+        late = goal.hosts and runtime.clock.monotonic() - began_s > _APPEAR_S
+        known = set(goal.parts) if late else seen
+        if died := sorted(known - running):
             raise errors.LabFailed(reason=f"{died[0]} ended: {log_end(layout.log(died[0]))}")
         seen.update(running)
         return _answers(runtime, client(conductor_rpc.CONTRACT, bus, timeout_s=_ASK_S), goal)

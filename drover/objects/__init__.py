@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 
 from drover.objects import (
     address,
+    audit,
     catalog,
     codec,
     deployment,
@@ -17,8 +18,24 @@ from drover.objects import (
     name,
     operation,
     placement,
+    preview,
     sync,
+    update,
 )
 
-for _module in (address, catalog, deployment, guest, host, instance, name, operation, placement, sync):
+for _module in (
+    address,
+    audit,
+    catalog,
+    deployment,
+    guest,
+    host,
+    instance,
+    name,
+    operation,
+    placement,
+    preview,
+    sync,
+    update,
+):
     codec.prepare(*(kind for kind in vars(_module).values() if isinstance(kind, type) and is_dataclass(kind)))

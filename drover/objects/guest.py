@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from drover.states import PowerState
 
-__all__ = ["GuestClass", "GuestPort", "GuestSpec", "GuestState", "ImageSource"]
+__all__ = ["Diagnostics", "GuestClass", "GuestPort", "GuestSpec", "GuestState", "ImageSource", "UploadTarget"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,16 @@ class ImageSource:
     virtual_size_bytes: int
     url: str  # http(s) or file; the depot's when the conductor holds the bytes
     token: str = field(default="", repr=False)  # bearer token for the depot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadTarget:
+    """Where a host sends the bytes of an image: ``PUT {url}/v1/images/{id}?offset=N``, then ``POST …/complete``."""
+
+    image_id: str
+    url: str
+    token: str = field(repr=False)  # bearer token for this image
+    chunk_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +92,23 @@ class GuestState:
     power_state: PowerState = PowerState.UNKNOWN
     operation_id: str = ""
     spec_digest: str = ""
+    saved: bool = False  # off, with its memory on the host's disk: the next start goes on from there
+    rescue: bool = False  # defined to boot from its rescue disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostics:
+    """One guest in detail, as its hypervisor tells it now. Nova's diagnostics, by Nova's names where it has them."""
+
+    instance_uuid: str
+    hypervisor: str  # "qemu", "kvm", "fake"
+    power_state: PowerState
+    uptime_s: float | None = None  # None: off, or not known
+    cpu_time_s: tuple[float, ...] = ()  # of each vcpu
+    memory_mib: int = 0
+    memory_rss_mib: int = 0
+    disks: tuple[
+        dict[str, int | str], ...
+    ] = ()  # device, read_bytes, read_requests, write_bytes, write_requests, errors
+    nics: tuple[dict[str, int | str], ...] = ()  # mac, rx_octets, rx_packets, rx_drop, rx_errors, and tx_ of each
+    guest_agent: bool = False  # it answers

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-__all__ = ["Host", "HostIdentity", "HostUsage", "Inventory", "RegisterReply", "Registration", "Resources"]
+__all__ = [
+    "Fence",
+    "Host",
+    "HostIdentity",
+    "HostUsage",
+    "Inventory",
+    "RegisterReply",
+    "Registration",
+    "Resources",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,15 @@ class RegisterReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """An operator's word that a machine is off, and stays off until it is adopted."""
+
+    reason: str
+    by: str  # user id
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     name: str
     host_uuid: str
@@ -101,5 +119,6 @@ class Host:
     instances: int = 0
     last_sync_at: datetime | None = None
     registered_at: datetime | None = None
+    fence: Fence | None = None
     foreign_domains: tuple[str, ...] = ()
-    orphan_domains: tuple[str, ...] = ()
+    orphan_domains: tuple[str, ...] = ()  # instance uuids: domains of ours that no placement here names

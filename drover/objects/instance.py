@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from drover.objects.catalog import Flavor, Port
-from drover.states import PowerState, VmState
+from drover.states import PowerState, RestartPolicy, VmState
 
 __all__ = ["CreateReply", "CreateRequest", "Fault", "Instance", "InstanceFilter", "InstancePage", "InstanceUsage"]
 
@@ -56,8 +56,15 @@ class Instance:
     usage: InstanceUsage | None = None
     cleanup_hosts: tuple[str, ...] = ()  # hosts that still hold something of it ("clean-up pending on …")
     metadata: dict[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()  # sorted
+    restart: RestartPolicy = RestartPolicy.NEVER
+    restarts: int = 0  # in a row, up to restarted_at: how often it was started because it had ended by itself
+    restarted_at: datetime | None = None
+    restart_at: datetime | None = None  # since when it is to be started again; None: it is not
+    shelved_image_id: str = ""  # its disk while it is shelved
     created_at: datetime
     launched_at: datetime | None = None
+    soft_deleted_at: datetime | None = None
     deleted_at: datetime | None = None
 
 
@@ -74,6 +81,8 @@ class CreateRequest:
     key_name: str = ""
     user_data: str = field(default="", repr=False)  # text; at most 64 KiB
     metadata: dict[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    restart: RestartPolicy = RestartPolicy.NEVER
     idempotency_key: str = ""
 
 
@@ -93,6 +102,7 @@ class InstanceFilter:
     name: str = ""  # prefix
     host: str = ""
     vm_state: str = ""
+    tags: tuple[str, ...] = ()  # all of them
     all_projects: bool = False
     deleted: bool = False
     limit: int = 100

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from drover.objects.guest import GuestSpec
+from drover.objects.guest import GuestSpec, ImageSource, UploadTarget
 from drover.objects.host import HostUsage, Inventory
 from drover.objects.instance import InstanceUsage
 from drover.objects.operation import ErrorInfo, StepRecord
@@ -40,6 +40,8 @@ class Order:
     epoch: int
     params: dict[str, str] = field(default_factory=dict)
     spec: GuestSpec | None = None  # absent only for a delete whose records are thin
+    rescue_image: ImageSource | None = None  # what a rescue boots
+    upload: UploadTarget | None = None  # of a snapshot or shelve: where the disk goes
     budget_s: float = 600.0  # counted from receipt, by the agent's own monotonic clock
     request_id: str = ""
 
@@ -111,8 +113,8 @@ class Observation:
 class SyncRequest:
     """``held`` lists every order in the agent's memory that is not yet in ``results``.
 
-    ``want`` is the room per pool: orders beyond it are not handed out. ``foreign`` and ``orphans`` are complete
-    lists of domain names when the agent took them this round, else None: unknown is not empty.
+    ``want`` is the room per pool: orders beyond it are not handed out. ``foreign`` is the complete list of domain
+    names when the agent took it this round, else None: unknown is not empty.
     """
 
     host: str
@@ -126,7 +128,6 @@ class SyncRequest:
     usage: HostUsage | None = None
     inventory: Inventory | None = None  # when it changed
     foreign: tuple[str, ...] | None = None
-    orphans: tuple[str, ...] | None = None
     want: dict[str, int] = field(default_factory=dict)
 
 

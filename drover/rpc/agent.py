@@ -1,6 +1,6 @@
 """The agent's contract: topic ``agent``, one server per host name.
 
-History: 1.0 first.
+History: 1.0 first; 1.1 diagnostics.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from drover.objects.guest import Diagnostics
 from drover.objects.sync import Order
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import Contract, call, cast_
@@ -28,7 +29,10 @@ class AgentAPI(Protocol):
 
     @cast_
     def execute(self, ctx: RequestContext, orders: tuple[Order, ...]) -> None:
-        """A nudge: the orders a sync would bring, early. Reversible steps may begin at once."""
+        """A nudge: the orders a sync would bring, early. Reversible steps may begin at once.
+
+        Without orders: something else changed, a sync would tell what.
+        """
 
     @call
     def console_log(self, ctx: RequestContext, instance_uuid: str, max_bytes: int = 65536) -> ConsoleLog:
@@ -38,8 +42,15 @@ class AgentAPI(Protocol):
         """
 
     @call
+    def diagnostics(self, ctx: RequestContext, instance_uuid: str) -> Diagnostics:
+        """What the hypervisor tells of one guest now.
+
+        :raises drover.errors.GuestNotFound: no such guest here. DriverUnavailable, DriverTimeout.
+        """
+
+    @call
     def ping(self, ctx: RequestContext) -> str:
         """The host's name."""
 
 
-CONTRACT = Contract("agent", "1.0", AgentAPI)
+CONTRACT = Contract("agent", "1.1", AgentAPI)

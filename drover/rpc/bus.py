@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from drover.objects import codec
 
-__all__ = ["MAX_MESSAGE_BYTES", "Address", "Bus", "Dispatcher", "Message", "Server"]
+__all__ = ["MAX_MESSAGE_BYTES", "Address", "Bus", "Dispatcher", "Inspectable", "Message", "QueueState", "Server"]
 
 #: Larger messages are refused at both ends; RabbitMQ itself would take 128 MiB and the server's memory with it.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -77,3 +78,19 @@ class Bus(Protocol):
 
     def close(self) -> None:
         """Stop every server and let connections go."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue as the broker counts it; one that is not there has neither."""
+
+    messages: int  # that wait
+    readers: int
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A bus whose broker tells of its queues."""
+
+    def inspect(self, addresses: Sequence[Address]) -> dict[Address, QueueState]:
+        """:raises drover.errors.BusUnavailable: the broker is away."""

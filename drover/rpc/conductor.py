@@ -11,11 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from drover.objects.audit import AuditReport, PurgeReport
 from drover.objects.catalog import Flavor, Image, Keypair, Network
+from drover.objects.event import EventPage
 from drover.objects.host import Host, RegisterReply, Registration
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Decision, Operation, OperationFilter, OperationPage, Trace
+from drover.objects.preview import Cure, HostChange, Recovery
+from drover.objects.quota import Quota, QuotaChange
 from drover.objects.sync import SyncReply, SyncRequest
+from drover.objects.update import InstanceUpdate
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import Contract, call, cast_
 from drover.states import Action
@@ -67,7 +72,7 @@ class ConductorAPI(Protocol):
     def instance_create(self, ctx: RequestContext, request: CreateRequest) -> CreateReply:
         """Write instances, operations and ports in one transaction, then nudge.
 
-        :raises drover.errors.BadInput: and its kinds, drover.errors.NotFound kinds, NoAddresses,
+        :raises drover.errors.BadInput: and its kinds, drover.errors.NotFound kinds, NoAddresses, QuotaExceeded,
             IdempotencyMismatch: nothing was written.
         """
 
@@ -75,10 +80,15 @@ class ConductorAPI(Protocol):
     def instance_action(
         self, ctx: RequestContext, instance: str, action: Action, params: dict[str, str], idempotency_key: str = ""
     ) -> Operation:
-        """Start a verb: delete, start, stop, reboot (``params["type"]`` is ``soft`` or ``hard``).
+        """Start a verb of :data:`drover.states.VERBS`. Parameters, all of them words:
+
+        ``reboot`` type (``soft``, or ``hard``), ``rebuild`` and ``rescue`` image (the instance's own), ``snapshot``
+        name (of the image; needed), ``delete`` force (``true``: final, also where deleted instances can be restored).
+        The operation of a snapshot or shelve names its image in ``params["image_id"]``.
 
         :raises drover.errors.InstanceBusy: another verb is unfinished. InvalidState, InstanceLocked,
-            InstanceNotFound, AmbiguousName, BadInput.
+            InstanceNotPlaced, InstanceNotFound, AmbiguousName, BadInput; ImageNotFound, ImageNotReady, InvalidImage,
+            InvalidFlavor: the image cannot be used. Nothing was written.
         """
 
     @call
@@ -94,6 +104,15 @@ class ConductorAPI(Protocol):
 
     @call
     def operation_show(self, ctx: RequestContext, operation: str) -> Operation: ...
+
+    @call
+    def operation_cancel(self, ctx: RequestContext, operation: str) -> Operation:
+        """End an unfinished operation; its host stops and undoes it with its next sync. One that has ended stays so.
+
+        The instance is left as the verb leaves it when it fails: a build in ``error``, an unshelve shelved.
+
+        :raises drover.errors.OperationNotCancellable: a delete. OperationNotFound.
+        """
 
     @call
     def trace(self, ctx: RequestContext, ref: str) -> Trace:
@@ -116,7 +135,7 @@ class ConductorAPI(Protocol):
 
     @call
     def host_adopt(self, ctx: RequestContext, host: str) -> Host:
-        """Let another machine take over this host's name at its next registration."""
+        """Let another machine take over this host's name at its next registration; lifts a fence."""
 
     @call
     def service_list(self, ctx: RequestContext) -> tuple[Service, ...]: ...
@@ -205,6 +224,76 @@ class ConductorAPI(Protocol):
     @call
     def ping(self, ctx: RequestContext) -> str: ...
 
+    # operators
+
+    @call
+    def instance_update(self, ctx: RequestContext, instance: str, update: InstanceUpdate) -> Instance:
+        """Change what is only a record: name, metadata, tags, lock, restart policy. Done with the answer.
+
+        :raises drover.errors.InstanceLocked: it is locked, and *update* does not unlock it. InvalidName, BadInput,
+            InstanceNotFound, AmbiguousName.
+        """
+
+    @call
+    def instance_recover(
+        self, ctx: RequestContext, instance: str, cure: Cure | None = None, dry_run: bool = True
+    ) -> Recovery:
+        """What is wrong with an instance and what may be done; with *cure* and without *dry_run*, do it.
+
+        :raises drover.errors.CureRefused: it could double a guest, or mend nothing; the reason says which.
+        """
+
+    @call
+    def host_fence(self, ctx: RequestContext, host: str, reason: str, dry_run: bool = False) -> HostChange:
+        """Take an operator's word that the host's machine is off, and stays off until ``host_adopt``.
+
+        Builds go elsewhere, deletes are over, its instances are in error; its agent is refused with HostFenced.
+        What is deleted or goes elsewhere leaves records that clean the machine up when it is adopted.
+
+        :raises drover.errors.HostUp: it speaks. BadInput: no reason. HostNotFound.
+        """
+
+    @call
+    def host_forget(self, ctx: RequestContext, host: str, dry_run: bool = False) -> HostChange:
+        """Remove a host that is silent and empty, or fenced with whatever it has.
+
+        :raises drover.errors.HostUp: it speaks. InUse: it is not fenced and has placements. HostNotFound.
+        """
+
+    @call
+    def audit(self, ctx: RequestContext, heal: tuple[tuple[str, str], ...] = ()) -> AuditReport:
+        """Compare the fleet's records with each other; mend the findings (code, subject) of *heal* that are healable."""
+
+    @call
+    def purge(self, ctx: RequestContext, before_days: float, dry_run: bool = False) -> PurgeReport:
+        """Remove what ended more than *before_days* days ago, a bounded part of it with each call.
+
+        :raises drover.errors.BadInput: less than a day.
+        """
+
+    @call
+    def quota_set(self, ctx: RequestContext, project: str, change: QuotaChange) -> Quota:
+        """Limit what *project* may have at once. A limit below its use takes nothing away and lets nothing come.
+
+        Creates that begin after the answer obey it; one that is at it when a project's first limit is set may not.
+
+        :raises drover.errors.BadInput: no limit, or one below -1 (none). InvalidName.
+        """
+
+    @call
+    def quota_show(self, ctx: RequestContext, project: str) -> Quota: ...
+
+    @call
+    def alarm_clear(self, ctx: RequestContext, kind: str, subject: str) -> Alarm:
+        """Acknowledge an alarm that stands until somebody does.
+
+        :raises drover.errors.AlarmStands: it goes with its cause. AlarmNotFound.
+        """
+
+    @call
+    def quota_list(self, ctx: RequestContext) -> tuple[Quota, ...]:
+        """Projects whose limits somebody set."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitReply:
@@ -222,6 +311,13 @@ class WaitAPI(Protocol):
         self, ctx: RequestContext, operation_ids: tuple[str, ...], timeout_s: float = 30.0, unfinished: int = -1
     ) -> WaitReply:
         """Answer when all are final, when fewer than *unfinished* are left (for progress), or after *timeout_s* (≤ 60)."""
+
+    @call
+    def event_wait(self, ctx: RequestContext, cursor: int, timeout_s: float = 30.0) -> EventPage:
+        """Events from *cursor* on (-1: from now on), as soon as there is one, or none after *timeout_s* (≤ 60).
+
+        :raises drover.errors.EventsElsewhere: this conductor keeps none; they are on the broker.
+        """
 
 
 CONTRACT = Contract("conductor", "1.0", ConductorAPI)

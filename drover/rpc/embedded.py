@@ -86,7 +86,7 @@ class EmbeddedBus:
         self, kind: ParcelKind, address: Address, message: Message, pending: _Pending | None, ttl_s: float | None
     ) -> None:
         self._check_open()
-        expires_at = None if ttl_s is None else self._runtime.clock.monotonic() + ttl_s
+        expires_at = None if ttl_s is None else self._exchange.now_s() + ttl_s
         delivery = _Delivery(address, wire.pack_request(message), pending, expires_at)
         parcel = Parcel(kind=kind, sender=self._name, receiver=str(address), method=message.method)
         self._exchange.carry(parcel, lambda: self._exchange.publish(delivery))
@@ -180,6 +180,10 @@ class Exchange:
         self._queues: dict[str, _Queue] = {}
         self._arrivals = 0
 
+    def now_s(self) -> float:
+        """The broker's clock: a sender's may stand still."""
+        return self._runtime.clock.monotonic()
+
     def carry(self, parcel: Parcel, deliver: Callable[[], None]) -> None:
         """Deliver as the fault policy says."""
         fault = self._faults.judge(parcel)
@@ -243,7 +247,7 @@ class Exchange:
 
     def _take(self, server: _Server) -> _Delivery | None:
         """The oldest live message for *server*, if it may begin one."""
-        now = self._runtime.clock.monotonic()
+        now = self.now_s()
         while server.taking and server.free:
             filled = [queue for name in server.queues if (queue := self._queues[name]).deliveries]
             if not filled:

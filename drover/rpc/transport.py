@@ -1,15 +1,16 @@
-"""The bus over RabbitMQ by oslo.messaging: the only module that sees oslo.messaging and kombu.
+"""The bus over RabbitMQ by oslo.messaging: with :mod:`drover.rpc.rabbit` the only module that sees it and kombu.
 
 What it adds to the library (each was measured, see docs/architecture.md): eventlet stays out of the process;
 every send has a finite number of tries; a server takes no more than it can run, so that the rest stays in the
-broker for another server; errors arrive as what they were, without the far side's traceback.
+broker for another server; errors arrive as what they were, without the far side's traceback; nobody is served
+whom the broker does not vouch for.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 sys.modules["eventlet"] = None  # type: ignore[assignment]  # oslo.service would import it: 10 MiB, and a hub nobody wants
@@ -20,28 +21,21 @@ backend.init_backend(backend.BackendType.THREADING)
 import amqp  # noqa: E402
 import kombu.exceptions  # noqa: E402
 import oslo_messaging  # noqa: E402
-from oslo_config import cfg  # noqa: E402
-from oslo_messaging import opts as messaging_options  # noqa: E402
-from oslo_messaging._drivers import amqpdriver  # noqa: E402
-from oslo_messaging._metrics import client as metrics  # noqa: E402
-from oslo_messaging._tracing import client as tracing  # noqa: E402
 from oslo_messaging.rpc import dispatcher as rpc_dispatcher  # noqa: E402
 from oslo_messaging.rpc import server as rpc_server  # noqa: E402
+from oslo_messaging.transport import RPCTransport  # noqa: E402
 
 from drover import errors, log, retry  # noqa: E402
 from drover.conf.bus import BusSettings  # noqa: E402
 from drover.objects import codec  # noqa: E402
-from drover.rpc import wire  # noqa: E402
-from drover.rpc.bus import Address, Dispatcher, Message, Server  # noqa: E402
+from drover.rpc import rabbit, wire  # noqa: E402
+from drover.rpc.bus import Address, Dispatcher, Message, QueueState, Server  # noqa: E402
+from drover.rpc.sender import check_sender  # noqa: E402
 from drover.runtime import Event, Lock, Pool, Queue, Runtime  # noqa: E402
 
 __all__ = ["RabbitBus"]
 
 LOG = log.get(__name__)
-
-# After every message the library wakes up 13 times within 8 s (after 1, 2, 4 … ms) to send acknowledgements that
-# workers left behind. Those of RPC go out on receipt, so each wake-up is 0.2 ms of CPU for nothing.
-amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = 1.0
 
 #: What a broker that is away, refuses or breaks off looks like; oslo.messaging lets kombu's and amqp's errors through.
 _BROKER_ERRORS = (
@@ -78,16 +72,15 @@ class RabbitBus:
         self._closed = runtime.event()
         self._servers: list[_RabbitServer] = []
         self._serving = runtime.lock()  # held while a server is made
-        self._options = _configuration(settings)
+        self._options = rabbit.configuration(settings)
         try:
-            self._transport = oslo_messaging.get_rpc_transport(
-                self._options, url=settings.transport_url, allowed_remote_exmods=["drover.errors"]
-            )
-        except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure, ValueError) as exc:
-            raise errors.InvalidConfig(reason=f"[bus] transport_url: {exc}") from None
-        self._client = oslo_messaging.get_rpc_client(
-            self._transport, oslo_messaging.Target(exchange=settings.control_exchange, topic=_NOBODY.topic)
-        )
+            url = oslo_messaging.TransportURL.parse(self._options, settings.transport_url)
+        except (oslo_messaging.InvalidTransportURL, ValueError):
+            # The text may hold a password, so it is not shown.
+            raise errors.InvalidConfig(reason="[bus] transport_url is no URL of a bus") from None
+        self._driver = rabbit.RabbitDriver(self._options, url, name)
+        self._transport = RPCTransport(self._driver)
+        self._client = oslo_messaging.get_rpc_client(self._transport, oslo_messaging.Target(topic=_NOBODY.topic))
         self._replies = _ReplyQueue(runtime, self)
 
     def call(self, address: Address, message: Message, timeout_s: float = 10.0) -> Any:
@@ -116,9 +109,7 @@ class RabbitBus:
     def serve(self, address: Address, dispatcher: Dispatcher, workers: int) -> Server:
         self._check_open()
         self.wait_reachable()
-        target = oslo_messaging.Target(
-            exchange=self._settings.control_exchange, topic=address.topic, server=address.server or self._name
-        )
+        target = oslo_messaging.Target(topic=address.topic, server=address.server or self._name)
         slots = _Slots(self._runtime, str(address), workers)
         with self._serving:
             # The library reads it for each connection that it makes, and makes one for each server.
@@ -132,6 +123,19 @@ class RabbitBus:
         self._servers.append(server)
         LOG.info("serving", address=address, workers=workers)
         return server
+
+    def inspect(self, addresses: Sequence[Address]) -> dict[Address, QueueState]:
+        """See :class:`drover.rpc.bus.Inspectable`."""
+        self._check_open()
+        found: dict[Address, QueueState] = {}
+        try:
+            with self._driver._get_connection() as pooled:  # noqa: SLF001
+                connection = pooled.connection.connection  # kombu's
+                for address in addresses:
+                    found[address] = _queue_state(connection, str(address))
+        except _BROKER_ERRORS as exc:
+            raise _unavailable(exc) from None
+        return found
 
     def close(self) -> None:
         if self._closed.is_set():
@@ -161,11 +165,8 @@ class RabbitBus:
 
         :raises errors.BusUnavailable: the broker went away meanwhile.
         """
-        message = Message(method="reach")
         try:
-            self._prepared(_NOBODY, message, 0.001).call({}, message.method)
-        except oslo_messaging.MessagingTimeout:
-            return
+            self._driver.make_reply_queue()
         except _BROKER_ERRORS as exc:
             raise _unavailable(exc) from None
 
@@ -183,6 +184,16 @@ class RabbitBus:
             raise errors.BusUnavailable(detail="closed")
 
 
+def _queue_state(connection: Any, queue: str) -> QueueState:
+    """On a channel of its own: the broker closes the one on which a queue was not found."""
+    with connection.channel() as channel:
+        try:
+            state = channel.queue_declare(queue, passive=True)
+        except amqp.NotFound:
+            return QueueState(messages=0, readers=0)
+        return QueueState(messages=state.message_count, readers=state.consumer_count)
+
+
 def _prefetch(workers: int) -> int:
     """How many messages may be on their way to a server: those that it must leave to others when it is full.
 
@@ -193,31 +204,6 @@ def _prefetch(workers: int) -> int:
 
 def _unavailable(exc: Exception) -> errors.BusUnavailable:
     return errors.BusUnavailable(detail=f"{type(exc).__name__}: {exc}".strip().splitlines()[0])
-
-
-def _configuration(settings: BusSettings) -> cfg.ConfigOpts:
-    """A ConfigOpts of our own, with the options the library would else look up in the process-wide one."""
-    conf = cfg.ConfigOpts()
-    conf(args=[], project="drover", default_config_files=[], default_config_dirs=[])
-    for group, options in messaging_options.list_opts():
-        conf.register_opts(options, group=group)
-    conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
-    conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
-    values: dict[str, Any] = {
-        "rpc_conn_pool_size": settings.conn_pool_size,
-        "rabbit_retry_backoff": 0,
-        "kombu_reconnect_delay": 0.0,
-        # how long a reply waits for the queue of a caller that is gone, and that queue for its caller
-        "kombu_missing_consumer_retry_timeout": 15,
-        "rabbit_transient_queues_ttl": 300,
-        "ssl": settings.ssl,
-        "ssl_ca_file": settings.ssl_ca_file,
-        "ssl_cert_file": settings.ssl_cert_file,
-        "ssl_key_file": settings.ssl_key_file,
-    }
-    for name, value in values.items():
-        conf.set_override(name, value, group="oslo_messaging_rabbit")
-    return conf
 
 
 class _ReplyQueue:
@@ -272,9 +258,17 @@ class _Door:
         """:raises ExpectedException: around the typed error, so that the library adds no traceback of its own."""
         try:
             message = _message(incoming)
+            self._check_sender(rabbit.sender_of(incoming), message)
             return wire.run(self._dispatcher, self._address, message)
         except errors.DroverError:
             raise rpc_dispatcher.ExpectedException from None
+
+    def _check_sender(self, sender: str, message: Message) -> None:
+        try:
+            check_sender(sender, self._address, message)
+        except errors.SenderRefused as exc:
+            LOG.warning("message refused", topic=self._address, error=exc.message)
+            raise
 
 
 def _message(incoming: Any) -> Message:

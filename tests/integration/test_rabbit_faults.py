@@ -179,11 +179,11 @@ def test_the_broker_refuses_what_no_sender_of_ours_would_send(broker: PrivateRab
 def test_the_queue_of_an_absent_agent_is_bounded(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
     name = f"agent.{ends.name}"
     with kombu.Connection(_amqp(broker)) as connection, connection.channel() as channel:
-        queue = kombu.Queue(name, kombu.Exchange("drover", type="topic", durable=False), name, durable=False)(channel)
+        queue = kombu.Queue(name, kombu.Exchange("amq.topic"), name, durable=False)(channel)
         queue.declare()
         producer = kombu.Producer(channel)
         for number in range(1100):
-            producer.publish({"n": number}, exchange="drover", routing_key=name)
+            producer.publish({"n": number}, exchange="amq.topic", routing_key=name)
         deadline = runtime.clock.monotonic() + 30
         while (count := queue.queue_declare(passive=True).message_count) != 1000:
             assert runtime.clock.monotonic() < deadline, count
@@ -239,5 +239,10 @@ def _publish(broker: PrivateRabbit, routing_key: str, body: bytes, content_type:
     options = {"confirm_publish": True}
     with kombu.Connection(_amqp(broker), transport_options=options) as connection:
         connection.Producer().publish(
-            body, exchange="drover", routing_key=routing_key, content_type=content_type, content_encoding="utf-8"
+            body,
+            exchange="amq.direct",
+            routing_key=routing_key,
+            content_type=content_type,
+            content_encoding="utf-8",
+            user_id="drover",
         )

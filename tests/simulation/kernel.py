@@ -7,22 +7,24 @@ theirs touches the world.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import random
 import traceback
-import uuid
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from greenlet import getcurrent, greenlet
 
-from drover.runtime.runtime import QueueEmpty
-
-__all__ = ["Dead", "Incarnation", "Kernel", "SimRuntime", "Stuck"]
+__all__ = ["EPOCH", "Clockwork", "Dead", "Fiber", "Incarnation", "Kernel", "Stuck"]
 
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
+#: the shortest wait
+_TICK_S = 1e-6
+#: of the event log, kept in words for whoever reads a failure
+_REMEMBERED = 4000
 
 
 class Dead(BaseException):
@@ -33,17 +35,31 @@ class Stuck(AssertionError):
     """Nothing can run any more, or a goal was not reached in time."""
 
 
+@dataclass(slots=True)
+class Clockwork:
+    """The clocks of one machine, against the kernel's time."""
+
+    lag_s: float = 0.0  # how long they stood still, in all
+    skew_s: float = 0.0  # of the wall clock alone
+
+
+@dataclass(slots=True, eq=False)
 class Incarnation:
     """One life of one process."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.alive = True
-        self.frozen = False
+    name: str
+    clocks: Clockwork = field(default_factory=Clockwork)
+    alive: bool = True
+    frozen: bool = False
+    stalled_at: float | None = None  # its machine stands still since then, clocks and all
+    parked: list[Fiber] = field(default_factory=list)  # could run, were it not frozen
+    held: list[tuple[float, Fiber, int]] = field(default_factory=list)  # timers that came due while stalled
 
 
 class Fiber:
     """A task."""
+
+    __slots__ = ("_work", "done", "failure", "greenlet", "joiners", "name", "owner", "signalled", "wakes")
 
     def __init__(self, name: str, owner: Incarnation, work: Callable[[], None], hub: greenlet) -> None:
         self.name = name
@@ -78,14 +94,30 @@ class Kernel:
         self.switches = 0
         self.check = check
         self.failures: list[tuple[str, BaseException]] = []
+        self.events: deque[str] = deque(maxlen=_REMEMBERED)
+        self._digest = hashlib.blake2b(digest_size=16)
         self._ready: list[Fiber] = []
-        self._timers: list[tuple[float, int, Fiber, int]] = []
+        self._timers: list[tuple[float, int, Fiber, int, float]] = []
         self._count = 0
         self._hub = getcurrent()
         self._current: Fiber | None = None
         # Every task stays referenced until it ends: collecting one would run its finally blocks.
         self._fibers: dict[int, Fiber] = {}
         self._over = False
+        #: set while a transaction is open, in which nobody may wait (DESIGN §8.3)
+        self.atomic = False
+
+    # --- the event log ---------------------------------------------------------------------------------------
+
+    def note(self, event: str) -> None:
+        """Something happened. The digest of all events tells whether two runs were the same."""
+        line = f"{self.now_s:.6f} {self.switches} {event}"
+        self._digest.update(line.encode())
+        self.events.append(line)
+
+    def digest(self) -> str:
+        """Of all events so far."""
+        return self._digest.hexdigest()
 
     # --- what runtimes use -----------------------------------------------------------------------------------
 
@@ -106,17 +138,15 @@ class Kernel:
         fiber.wakes += 1
         fiber.signalled = False
         if timeout_s is not None:
-            self._count += 1
-            heapq.heappush(self._timers, (self.now_s + max(0.0, timeout_s), self._count, fiber, fiber.wakes))
+            # A wait that rounds to nothing would be asked for again for ever: time must go on.
+            self._set_timer(self.now_s + (max(timeout_s, _TICK_S) if timeout_s > 0 else 0.0), fiber, fiber.wakes)
         enlist(fiber)
-        self._hub.switch()
-        if self._over:
-            raise Dead
+        self._switch_away()
         return fiber.signalled
 
     def wake(self, fiber: Fiber, wakes: int) -> bool:
-        """Signal a parked fiber, if it still waits in that wait."""
-        if fiber.wakes != wakes or fiber.done:
+        """Signal a parked fiber, if it still waits in that wait and its process lives."""
+        if fiber.wakes != wakes or fiber.done or not fiber.owner.alive:
             return False
         fiber.wakes += 1
         fiber.signalled = True
@@ -128,11 +158,41 @@ class Kernel:
 
     def pause(self) -> None:
         """A switch point without a wait."""
-        fiber = self.current()
-        self._ready.append(fiber)
+        self._ready.append(self.current())
+        self._switch_away()
+
+    def _switch_away(self) -> None:
+        assert not self.atomic, "a wait inside a transaction"
         self._hub.switch()
         if self._over:
             raise Dead
+
+    def _set_timer(self, due_s: float, fiber: Fiber, wakes: int) -> None:
+        self._count += 1
+        heapq.heappush(self._timers, (due_s, self._count, fiber, wakes, fiber.owner.clocks.lag_s))
+
+    # --- what the fates of processes come to -----------------------------------------------------------------
+
+    def freeze(self, process: Incarnation, *, stall: bool) -> None:
+        """Its tasks stop where they are (SIGSTOP); with *stall* its clocks stand still too (a paused machine)."""
+        if not process.frozen:
+            process.frozen = True
+            process.stalled_at = self.now_s if stall else None
+
+    def thaw(self, process: Incarnation) -> None:
+        """It goes on, and does not know."""
+        if not process.frozen:
+            return
+        process.frozen = False
+        self._ready += process.parked
+        process.parked.clear()
+        if process.stalled_at is not None:
+            lost_s = self.now_s - process.stalled_at
+            process.clocks.lag_s += lost_s
+            process.stalled_at = None
+            for due_s, fiber, wakes in process.held:
+                self._set_timer(due_s + lost_s, fiber, wakes)
+            process.held.clear()
 
     # --- the loop --------------------------------------------------------------------------------------------
 
@@ -172,21 +232,31 @@ class Kernel:
     def _next(self, deadline: float) -> Fiber | None:
         while True:
             self._due()
-            runnable = [i for i, f in enumerate(self._ready) if not f.owner.frozen]
-            while runnable:
-                index = runnable[self.random.randrange(len(runnable))]
-                fiber = self._ready.pop(index)
-                if fiber.owner.alive and not fiber.done:
+            ready = self._ready
+            while ready:
+                index = self.random.randrange(len(ready))
+                fiber, ready[index] = ready[index], ready[-1]
+                ready.pop()
+                if not fiber.owner.alive or fiber.done:
+                    continue
+                if not fiber.owner.frozen:
                     return fiber
-                runnable = [i for i, f in enumerate(self._ready) if not f.owner.frozen]
+                fiber.owner.parked.append(fiber)
             if not self._timers or self._timers[0][0] > deadline:
                 return None
             self.now_s = max(self.now_s, self._timers[0][0])
 
     def _due(self) -> None:
         while self._timers and self._timers[0][0] <= self.now_s:
-            _, _, fiber, wakes = heapq.heappop(self._timers)
-            if fiber.owner.alive and fiber.wakes == wakes and not fiber.done:
+            due_s, _, fiber, wakes, lag_s = heapq.heappop(self._timers)
+            owner = fiber.owner
+            if not owner.alive or fiber.wakes != wakes or fiber.done:
+                continue
+            if owner.clocks.lag_s > lag_s:  # its clocks stood still meanwhile
+                self._set_timer(due_s + owner.clocks.lag_s - lag_s, fiber, wakes)
+            elif owner.stalled_at is not None:
+                owner.held.append((due_s, fiber, wakes))
+            else:
                 fiber.wakes += 1
                 self._ready.append(fiber)
 
@@ -196,209 +266,3 @@ class Kernel:
         for fiber in list(self._fibers.values()):
             if fiber.greenlet:  # begun and not ended
                 fiber.greenlet.throw(Dead)
-
-
-class SimRuntime:
-    """:class:`drover.runtime.Runtime` of one incarnation."""
-
-    def __init__(self, kernel: Kernel, owner: Incarnation) -> None:
-        self.kernel = kernel
-        self.owner = owner
-        self.clock = _Clock(kernel)
-        self.random = kernel.random
-
-    def uuid(self) -> str:
-        return str(uuid.UUID(bytes=self.random.randbytes(16), version=4))
-
-    def sleep(self, seconds: float) -> None:
-        self.kernel.sleep(seconds)
-
-    def spawn(self, name: str, work: Callable[[], None]) -> _Task:
-        return _Task(self.kernel, self.kernel.spawn(name, self.owner, work))
-
-    def lock(self) -> _Lock:
-        return _Lock(self.kernel)
-
-    def event(self) -> _Event:
-        return _Event(self.kernel)
-
-    def queue(self, max_size: int = 0) -> _Queue:
-        return _Queue(self.kernel, max_size)
-
-    def pool(self, name: str, size: int) -> _Pool:
-        return _Pool(self, name, size)
-
-
-class _Clock:
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-
-    def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._kernel.now_s)
-
-    def monotonic(self) -> float:
-        return self._kernel.now_s
-
-
-class _Waiters:
-    """Fibers parked on one thing."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._parked: deque[tuple[Fiber, int]] = deque()
-
-    def park(self, timeout_s: float | None) -> bool:
-        return self._kernel.wait(timeout_s, lambda fiber: self._parked.append((fiber, fiber.wakes)))
-
-    def wake_one(self) -> None:
-        while self._parked:
-            if self._kernel.wake(*self._parked.popleft()):
-                return
-
-    def wake_all(self) -> None:
-        while self._parked:
-            self._kernel.wake(*self._parked.popleft())
-
-
-class _Lock:
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._held = False
-        self._waiters = _Waiters(kernel)
-
-    def acquire(self, timeout_s: float | None = None) -> bool:
-        deadline = None if timeout_s is None else self._kernel.now_s + timeout_s
-        while self._held:
-            left = None if deadline is None else deadline - self._kernel.now_s
-            if left is not None and left <= 0:
-                return False
-            self._waiters.park(left)
-        self._held = True
-        return True
-
-    def release(self) -> None:
-        self._held = False
-        self._waiters.wake_one()
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-class _Event:
-    def __init__(self, kernel: Kernel) -> None:
-        self._set = False
-        self._waiters = _Waiters(kernel)
-
-    def set(self) -> None:
-        self._set = True
-        self._waiters.wake_all()
-
-    def clear(self) -> None:
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        if not self._set:
-            self._waiters.park(timeout_s)
-        return self._set
-
-
-class _Queue:
-    def __init__(self, kernel: Kernel, max_size: int) -> None:
-        self._kernel = kernel
-        self._max_size = max_size
-        self._items: deque[Any] = deque()
-        self._filled = _Waiters(kernel)
-        self._freed = _Waiters(kernel)
-
-    def put(self, item: Any) -> None:
-        while self._max_size and len(self._items) >= self._max_size:
-            self._freed.park(None)
-        self._items.append(item)
-        self._filled.wake_one()
-
-    def get(self, timeout_s: float | None = None) -> Any:
-        deadline = None if timeout_s is None else self._kernel.now_s + timeout_s
-        while not self._items:
-            left = None if deadline is None else deadline - self._kernel.now_s
-            if left is not None and left <= 0:
-                raise QueueEmpty
-            self._filled.park(left)
-        self._freed.wake_one()
-        return self._items.popleft()
-
-    def drain(self) -> list[Any]:
-        items = list(self._items)
-        self._items.clear()
-        self._freed.wake_all()
-        return items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-
-class _Task:
-    def __init__(self, kernel: Kernel, fiber: Fiber) -> None:
-        self._kernel = kernel
-        self._fiber = fiber
-        self.name = fiber.name
-
-    def join(self, timeout_s: float | None = None) -> bool:
-        if not self._fiber.done:
-            self._kernel.wait(timeout_s, lambda fiber: self._fiber.joiners.append((fiber, fiber.wakes)))
-        return self._fiber.done
-
-    def is_alive(self) -> bool:
-        return not self._fiber.done
-
-
-class _Pool:
-    def __init__(self, runtime: SimRuntime, name: str, size: int) -> None:
-        self.size = size
-        self._runtime = runtime
-        self._name = name
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._running = 0
-        self._closed = False
-        self._idle = _Waiters(runtime.kernel)
-
-    def room(self) -> int:
-        return 0 if self._closed else max(0, self.size - self._running - len(self._waiting))
-
-    def submit(self, work: Callable[[], None]) -> None:
-        if self._closed:
-            raise RuntimeError(f"pool {self._name} is closed")
-        self._waiting.append(work)
-        self._start()
-
-    def _start(self) -> None:
-        while self._waiting and self._running < self.size:
-            self._running += 1
-            work = self._waiting.popleft()
-            self._runtime.spawn(self._name, lambda work=work: self._run(work))  # type: ignore[misc]
-
-    def _run(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        finally:
-            if self._runtime.owner.alive:
-                self._running -= 1
-                self._start()
-                if not self._running:
-                    self._idle.wake_all()
-
-    def close(self, timeout_s: float | None = None) -> bool:
-        self._closed = True
-        deadline = None if timeout_s is None else self._runtime.kernel.now_s + timeout_s
-        while self._waiting or self._running:
-            left = None if deadline is None else deadline - self._runtime.kernel.now_s
-            if left is not None and left <= 0:
-                return False
-            self._idle.park(left)
-        return True

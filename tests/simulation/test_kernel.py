@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.simulation.kernel import Incarnation, Kernel, SimRuntime
+import pytest
+
+from tests.simulation.kernel import Incarnation, Kernel
+from tests.simulation.runtime import SimRuntime
 
 
 def _run(seed: int) -> list[str]:
@@ -74,3 +77,70 @@ def test_waits_time_out_in_virtual_time() -> None:
     assert answers[:3] == [False, 5.0, True]
     assert sorted(a for a in answers[3:] if not isinstance(a, bool)) == [0, 1, 2, 3, 4]
     assert answers[-1] is True
+
+
+@pytest.mark.parametrize(("stall", "woke_at", "by_its_clock"), [(False, 30.0, 30.0), (True, 40.0, 10.0)])
+def test_a_frozen_process_wakes_late_and_a_stalled_machine_does_not_know(
+    stall: bool, woke_at: float, by_its_clock: float
+) -> None:
+    kernel = Kernel(6)
+    owner = Incarnation("p")
+    runtime = SimRuntime(kernel, owner)
+    seen: list[tuple[float, float]] = []
+
+    def work() -> None:
+        runtime.sleep(10)
+        seen.append((kernel.now_s, runtime.clock.monotonic()))
+
+    runtime.spawn("w", work)
+    kernel.run_for(0)
+    kernel.freeze(owner, stall=stall)
+    kernel.run_for(30)
+    assert not seen
+    kernel.thaw(owner)
+    kernel.run_for(60)
+    assert seen == [(woke_at, by_its_clock)]
+    kernel.close()
+
+
+def test_who_is_dead_takes_no_signal_from_the_living() -> None:
+    kernel = Kernel(7)
+    doomed, living = Incarnation("doomed"), Incarnation("living")
+    shared = SimRuntime(kernel, living).lock()
+    got: list[str] = []
+
+    def take(name: str) -> None:
+        with shared:
+            got.append(name)
+
+    kernel.spawn("d", doomed, lambda: take("doomed"))
+
+    def hold() -> None:
+        with shared:
+            kernel.sleep(5)
+
+    holder = kernel.spawn("h", living, hold)
+    kernel.run_until(lambda: bool(got), 10, "somebody took it")
+    kernel.spawn("d2", doomed, lambda: take("doomed"))
+    kernel.run_for(1)
+    doomed.alive = False
+    kernel.spawn("l", living, lambda: take("living"))
+    kernel.run_until(lambda: holder.done and got[-1] == "living", 20, "the living one takes it")
+    kernel.close()
+
+
+def test_a_wait_inside_a_transaction_is_refused() -> None:
+    kernel = Kernel(8)
+    runtime = SimRuntime(kernel, Incarnation("p"))
+
+    def work() -> None:
+        kernel.atomic = True
+        try:
+            runtime.sleep(1)
+        finally:
+            kernel.atomic = False
+
+    runtime.spawn("w", work)
+    kernel.run_for(5)
+    assert [type(error) for _, error in kernel.failures] == [AssertionError]
+    kernel.close()

@@ -11,6 +11,7 @@ One ``nft`` transaction does it all: the chains are written anew, the sets keep 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from agent.virt.libvirt.folder import failed
 from agent.virt.libvirt.program import run
 from agent.virt.libvirt.xml.interface import TAP_PREFIX, tap_name
+from drover import errors
 from drover.objects import codec
 from drover.objects.guest import GuestPort
 from drover.runtime import Runtime
@@ -25,6 +27,10 @@ from drover.runtime import Runtime
 __all__ = ["AntiSpoof", "Binding", "allow", "bindings_of", "forget", "read", "to_json"]
 
 _TIMEOUT_S = 30.0
+
+_TAP = re.compile(rf"{TAP_PREFIX}[0-9a-f]{{12}}")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+_IP = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 
 _RULESET = f"""\
 add table bridge drover
@@ -72,8 +78,11 @@ def forget(bindings: Sequence[Binding]) -> str:
 
 
 def _elements(bindings: Sequence[Binding]) -> list[str]:
+    """:raises errors.BadInput: what would be more to nft than an address."""
     lines: list[str] = []
     for one in bindings:
+        if not (_TAP.fullmatch(one.tap) and _MAC.fullmatch(one.mac) and _IP.fullmatch(one.ip)):
+            raise errors.BadInput(reason=f"no addresses of a port: {one}")
         lines.append(f'element bridge drover mac {{ "{one.tap}" . {one.mac} }}\n')
         lines.append(f'element bridge drover address {{ "{one.tap}" . {one.mac} . {one.ip} }}\n')
     return lines

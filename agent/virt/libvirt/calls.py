@@ -19,6 +19,9 @@ LOG = log.get(__name__)
 
 T = TypeVar("T")
 
+#: seconds between two looks of a caller that has something to do meanwhile
+_LOOK_S = 0.2
+
 
 class _Call:
     __slots__ = ("abandoned", "done", "error", "operation", "result", "running", "work")
@@ -62,8 +65,12 @@ class Calls:
         """Workers set aside whose call has not returned yet."""
         return self._stuck
 
-    def run(self, operation: str, work: Callable[[], T], timeout_s: float) -> T:
+    def run(
+        self, operation: str, work: Callable[[], T], timeout_s: float, *, meanwhile: Callable[[], None] | None = None
+    ) -> T:
         """Do *work* on a worker and return what it returns.
+
+        :param meanwhile: called again and again while *work* goes on; must not raise.
 
         :raises errors.DriverTimeout: it is not done after *timeout_s*; it may still take effect later.
         :raises errors.DriverUnavailable: too many earlier calls hang, or the pool is closed.
@@ -73,7 +80,7 @@ class Calls:
         with self._gate:
             self._admit()
         self._queue.put(call)
-        if not call.done.wait(timeout_s) and self._abandon(call):
+        if not self._wait(call, timeout_s, meanwhile) and self._abandon(call):
             raise errors.DriverTimeout(operation=operation, timeout_s=timeout_s)
         if call.error is not None:
             raise call.error
@@ -87,6 +94,17 @@ class Calls:
             leaving = self._alive
         for _ in range(leaving):
             self._queue.put(None)
+
+    def _wait(self, call: _Call, timeout_s: float, meanwhile: Callable[[], None] | None) -> bool:
+        """Whether *call* ended in time."""
+        if meanwhile is None:
+            return call.done.wait(timeout_s)
+        deadline = self._runtime.clock.monotonic() + timeout_s
+        while not call.done.wait(_LOOK_S):
+            if self._runtime.clock.monotonic() >= deadline:
+                return False
+            meanwhile()
+        return True
 
     def _admit(self) -> None:
         if self._closed:

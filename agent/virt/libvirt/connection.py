@@ -66,8 +66,15 @@ class Connection:
             self._runtime.spawn("libvirt-keeper", self._keep),
         ]
 
-    def call(self, operation: str, work: Callable[[libvirt.virConnect], T], *, timeout_s: float | None = None) -> T:
-        """Run *work* with the open connection, on a worker, under a deadline.
+    def call(
+        self,
+        operation: str,
+        work: Callable[[libvirt.virConnect], T],
+        *,
+        timeout_s: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> T:
+        """Run *work* with the open connection, on a worker, under a deadline; *meanwhile* as in :meth:`Calls.run`.
 
         :raises errors.DriverUnavailable: no connection, or it broke: whether *work* took effect is unknown.
         :raises errors.DriverTimeout: no answer in time; it may still take effect.
@@ -76,7 +83,7 @@ class Connection:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         link = self._current(limit_s)
         try:
-            return self._calls.run(operation, lambda: work(link.connection), limit_s)
+            return self._calls.run(operation, lambda: work(link.connection), limit_s, meanwhile=meanwhile)
         except libvirt.libvirtError as exc:
             connected = not link.lost and _is_alive(link)
             if not connected:

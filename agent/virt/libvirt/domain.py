@@ -16,6 +16,17 @@ __all__ = ["Found", "find", "find_named", "list_all", "power_of", "power_of_doma
 
 _RUNNING = frozenset({libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_SHUTDOWN})
 _PAUSED = frozenset({libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED})
+#: pauses of libvirt's own, in the middle of something: how it ends nobody can say yet
+_PASSING = frozenset(
+    {
+        libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+        libvirt.VIR_DOMAIN_PAUSED_SAVE,
+        libvirt.VIR_DOMAIN_PAUSED_DUMP,
+        libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
+        libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+    }
+)
+_OFF = frozenset({PowerState.SHUTDOWN, PowerState.CRASHED})
 _CRASHES = frozenset({libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, libvirt.VIR_DOMAIN_SHUTOFF_FAILED})
 
 
@@ -39,11 +50,13 @@ class Found:
 
 def power_of(state: int, reason: int) -> PowerState:
     """libvirt's domain state. A guest that is shutting down (``SHUTDOWN``) still runs; of one that is being started
-    nobody can say yet whether it will."""
+    or saved nobody can say yet where it ends. One whose disk failed it (``IOERROR``) is paused: it goes on when told."""
     if state in _RUNNING:
         return PowerState.RUNNING
-    if (state, reason) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP):
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason in _PASSING:
         return PowerState.UNKNOWN
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN:
+        return PowerState.RUNNING
     if state in _PAUSED:
         return PowerState.PAUSED
     if state == libvirt.VIR_DOMAIN_SHUTOFF:
@@ -83,14 +96,13 @@ def list_all(connection: libvirt.virConnect, deployment_id: str) -> list[GuestSt
     guests: list[GuestState] = []
     for domain, stats in rows:
         domain_uuid = domain.UUIDString()
+        power_state = power_of(stats.get("state.state", -1), stats.get("state.reason", -1))
         try:
-            found = _found(domain, domain_uuid, deployment_id)
+            guests.append(state_of(_found(domain, domain_uuid, deployment_id), domain_uuid, power_state))
         except libvirt.libvirtError as exc:
             if is_code(exc, libvirt.VIR_ERR_NO_DOMAIN):
                 continue  # gone since the list was made
             raise
-        power_state = power_of(stats.get("state.state", -1), stats.get("state.reason", -1))
-        guests.append(state_of(found, domain_uuid, power_state))
     return sorted(guests, key=lambda guest: guest.uuid)
 
 
@@ -104,6 +116,8 @@ def state_of(found: Found, domain_uuid: str, power_state: PowerState) -> GuestSt
         power_state=power_state,
         operation_id=mark.operation_id if mark else "",
         spec_digest=mark.digest if mark else "",
+        saved=found.ours and power_state in _OFF and bool(found.domain.hasManagedSaveImage()),
+        rescue=mark.rescue if mark else False,
     )
 
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.virt.driver import CancelToken, Driver, PowerEvent, Stats
-from agent.virt.libvirt import antispoof, config_drive, console, disk, host, probe, stats
+from agent.virt.driver import CancelToken, Driver, PowerEvent, Snapshot, Stats
+from agent.virt.libvirt import antispoof, config_drive, console, diagnostics, host, probe, stats
 from agent.virt.libvirt.antispoof import AntiSpoof, Binding
 from agent.virt.libvirt.calls import Calls
 from agent.virt.libvirt.connection import Connection
+from agent.virt.libvirt.disk import Disks
 from agent.virt.libvirt.event import Events
-from agent.virt.libvirt.folder import Folder, Folders, write_whole
+from agent.virt.libvirt.folder import Folder, Folders, unlink, write_whole
 from agent.virt.libvirt.guests import Guests
 from agent.virt.libvirt.network import Networks
 from agent.virt.libvirt.power import Power
+from agent.virt.libvirt.snapshot import Snapshots
+from agent.virt.libvirt.suspension import Suspension
 from agent.virt.libvirt.xml.domain import domain_xml
 from agent.virt.libvirt.xml.shape import Shape
 from drover import errors, log
 from drover.conf.libvirt import LibvirtSettings
-from drover.objects.guest import GuestSpec, GuestState
+from drover.objects.guest import Diagnostics, GuestSpec, GuestState
 from drover.objects.host import Inventory
 from drover.runtime import Runtime
+from drover.states import PowerState
 
 __all__ = ["LibvirtDriver"]
 
 LOG = log.get(__name__)
+
+_OFF = frozenset({PowerState.SHUTDOWN, PowerState.CRASHED})
 
 
 class LibvirtDriver(Driver):
@@ -47,6 +53,9 @@ class LibvirtDriver(Driver):
         )
         self._guests = Guests(self._connection)
         self._power = Power(runtime, self._guests, self._events, settings)
+        self._suspension = Suspension(self._guests)
+        self._disks = Disks(runtime)
+        self._snapshots = Snapshots(runtime, self._guests, self._folders)
         self._networks = Networks(runtime, self._connection, timeout_s=settings.start_timeout_s)
         self._load = host.Load(self._folders.root)
         self._probing = runtime.lock()
@@ -71,7 +80,16 @@ class LibvirtDriver(Driver):
         return self._guests.get(instance_uuid)
 
     def create_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
-        disk.create_overlay(self._runtime, spec, Path(image_path), self._folder(spec), cancel)
+        self._disks.create(spec, Path(image_path), self._folder(spec), cancel)
+
+    def replace_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
+        guest = self._guests.get(spec.uuid)
+        if guest is not None and (guest.saved or guest.power_state not in _OFF):
+            raise errors.GuestConflict(instance=spec.uuid, reason="it is not off, or its memory is saved")
+        self._disks.replace(spec, Path(image_path), self._folder(spec), cancel)
+
+    def create_rescue_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
+        self._disks.create_rescue(Path(image_path), self._folder(spec), cancel)
 
     def create_network(self, spec: GuestSpec) -> None:
         for port in spec.ports:
@@ -87,11 +105,15 @@ class LibvirtDriver(Driver):
         folder.make()
         write_whole(folder.config, config_drive.iso(spec))
 
-    def define(self, spec: GuestSpec, operation_id: str) -> None:
+    def define(self, spec: GuestSpec, operation_id: str, *, rescue: bool = False) -> None:
         virt_type = self._virt_type(spec)
         folder = self._folder(spec)
-        xml = domain_xml(spec, self._shape(virt_type), folder, virt_type=virt_type, operation_id=operation_id)
+        xml = domain_xml(
+            spec, self._shape(virt_type), folder, virt_type=virt_type, operation_id=operation_id, rescue=rescue
+        )
         self._guests.define(spec, xml)
+        if not rescue:
+            unlink(folder.rescue)  # a guest that still runs from it keeps it open until its next start
 
     def start(self, instance_uuid: str) -> None:
         self._anti_spoof.allow(self._bindings(instance_uuid))
@@ -99,6 +121,24 @@ class LibvirtDriver(Driver):
 
     def stop(self, instance_uuid: str, timeout_s: float, cancel: CancelToken) -> None:
         self._power.stop(instance_uuid, timeout_s, cancel)
+
+    def pause(self, instance_uuid: str) -> None:
+        self._power.pause(instance_uuid)
+
+    def unpause(self, instance_uuid: str) -> None:
+        self._power.unpause(instance_uuid)
+
+    def suspend(self, instance_uuid: str, cancel: CancelToken) -> None:
+        self._suspension.suspend(instance_uuid, cancel)
+
+    def snapshot(self, instance_uuid: str, snapshot_id: str, cancel: CancelToken) -> Snapshot:
+        return self._snapshots.take(instance_uuid, snapshot_id, cancel)
+
+    def discard_snapshot(self, instance_uuid: str, snapshot_id: str) -> None:
+        self._snapshots.discard(instance_uuid, snapshot_id)
+
+    def diagnostics(self, instance_uuid: str) -> Diagnostics:
+        return self._guests.with_own("diagnostics", instance_uuid, lambda own: diagnostics.read(own.domain))
 
     def reboot(self, instance_uuid: str, operation_id: str, *, hard: bool) -> None:
         self._anti_spoof.allow(self._bindings(instance_uuid))

@@ -6,7 +6,7 @@ import libvirt
 
 from drover import errors
 
-__all__ = ["is_code", "translate"]
+__all__ = ["DISK_FULL", "is_code", "translate"]
 
 #: the connection's own troubles, whatever the call was
 _UNREACHABLE = frozenset(
@@ -19,6 +19,8 @@ _UNREACHABLE = frozenset(
         libvirt.VIR_ERR_AUTH_UNAVAILABLE,
     }
 )
+#: what strerror(3) says of ENOSPC; libvirt and QEMU hand it on as text, whatever their own code
+DISK_FULL = "No space left on device"
 _REMOTE = frozenset({libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_RPC})
 
 
@@ -36,6 +38,8 @@ def translate(exc: libvirt.libvirtError, operation: str, *, connected: bool = Tr
     code = exc.get_error_code()
     if not connected or code in _UNREACHABLE or exc.get_error_domain() in _REMOTE:
         return errors.DriverUnavailable(detail=detail)
+    if DISK_FULL in detail:
+        return errors.DiskFull(what=operation, path=f"this host: {detail}")
     if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:
         return errors.DriverError(operation=operation, detail=f"the domain is busy: {detail}")
     return errors.DriverError(operation=operation, detail=detail)

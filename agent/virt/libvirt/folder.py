@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from pathlib import Path
 
 from drover import errors
 
-__all__ = ["Folder", "Folders", "failed", "partial_of", "publish", "write_whole"]
+__all__ = ["Folder", "Folders", "failed", "partial_of", "publish", "unlink", "write_whole"]
 
 #: QEMU runs as a user of its own under most libvirts: it must pass through, not look around
 _MODE = 0o711
 #: libvirt gives the files that QEMU opens to QEMU's user while the guest runs
 _FILE_MODE = 0o600
+#: what may stand in a file's name
+_PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,22 @@ class Folder:
     @property
     def disk(self) -> Path:
         return self.path / "disk.qcow2"
+
+    @property
+    def rescue(self) -> Path:
+        """The disk of the rescue system, there only while the guest is rescued."""
+        return self.path / "rescue.qcow2"
+
+    @property
+    def frozen(self) -> Path:
+        """There from before the guest's filesystems are frozen until they are thawed."""
+        return self.path / "frozen"
+
+    def snapshot(self, snapshot_id: str) -> Path:
+        """:raises errors.BadInput: it would name another path."""
+        if not _PLAIN.fullmatch(snapshot_id):
+            raise errors.BadInput(reason=f"{snapshot_id!r} is no id of a snapshot")
+        return self.path / f"snapshot-{snapshot_id}.qcow2"
 
     @property
     def config(self) -> Path:
@@ -137,6 +156,18 @@ def publish(partial: Path, path: Path) -> None:
         _sync(path.parent)
     except OSError as exc:
         raise failed(exc, path.name, path.parent) from exc
+
+
+def unlink(*paths: Path) -> None:
+    """Remove files; those that are not there are fine.
+
+    :raises errors.DriverError: the file system refuses.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise failed(exc, path.name, path.parent) from exc
 
 
 def _sync(path: Path) -> None:

@@ -45,7 +45,13 @@ class Guests:
         return self.connection.call("find domain", look)
 
     def with_own(
-        self, operation: str, instance_uuid: str, work: Callable[[Found], T], *, timeout_s: float | None = None
+        self,
+        operation: str,
+        instance_uuid: str,
+        work: Callable[[Found], T],
+        *,
+        timeout_s: float | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> T:
         """Run *work* on a guest of ours, in one call under one deadline.
 
@@ -58,7 +64,7 @@ class Guests:
                 raise errors.GuestNotFound(instance=instance_uuid)
             return work(found)
 
-        return self.connection.call(operation, do, timeout_s=timeout_s)
+        return self.connection.call(operation, do, timeout_s=timeout_s, meanwhile=meanwhile)
 
     def define(self, spec: GuestSpec, xml: str) -> None:
         """Make *xml* the persistent definition.

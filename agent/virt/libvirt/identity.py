@@ -6,15 +6,14 @@ foreign, listed and never touched.  The element of the live XML counts while the
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from agent.virt.digest import spec_digest
 from agent.virt.libvirt.xml.element import add, parse, render, text_safe
-from drover.objects.codec import to_json
 from drover.objects.guest import GuestClass, GuestSpec
 
-__all__ = ["NAMESPACE", "PREFIX", "Stamp", "classify", "digest", "domain_name", "element", "read", "restamped", "stamp"]
+__all__ = ["NAMESPACE", "PREFIX", "Stamp", "classify", "domain_name", "element", "read", "restamped", "stamp"]
 
 NAMESPACE = "urn:drover:instance:1"
 PREFIX = "drover"
@@ -29,6 +28,7 @@ class Stamp:
     epoch: int
     digest: str
     operation_id: str
+    rescue: bool = False  # this definition boots from the rescue disk
 
 
 def domain_name(instance_uuid: str) -> str:
@@ -36,19 +36,14 @@ def domain_name(instance_uuid: str) -> str:
     return f"drover-{instance_uuid}"
 
 
-def digest(spec: GuestSpec) -> str:
-    """Hex digest of what the guest is made of. Where the image came from and the token for it do not count."""
-    plain = replace(spec, image=replace(spec.image, url="", token=""))
-    return hashlib.sha256(to_json(plain).encode()).hexdigest()[:32]
-
-
-def stamp(spec: GuestSpec, operation_id: str) -> Stamp:
+def stamp(spec: GuestSpec, operation_id: str, *, rescue: bool = False) -> Stamp:
     return Stamp(
         deployment_id=spec.deployment_id,
         uuid=spec.uuid,
         epoch=spec.epoch,
-        digest=digest(spec),
+        digest=spec_digest(spec),
         operation_id=operation_id,
+        rescue=rescue,
     )
 
 
@@ -65,6 +60,8 @@ def element(mark: Stamp, spec: GuestSpec) -> ET.Element:
             "operation": text_safe(mark.operation_id),
         },
     )
+    if mark.rescue:
+        root.set("rescue", "yes")
     for tag, text in (
         ("name", spec.name),
         ("flavor", spec.flavor_name),
@@ -97,6 +94,7 @@ def read(text: str) -> Stamp | None:
             epoch=int(root.attrib["epoch"]),
             digest=root.attrib["digest"],
             operation_id=root.attrib["operation"],
+            rescue=root.get("rescue") == "yes",
         )
     except (ET.ParseError, KeyError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""Power: on, off, and round again."""
+"""Power: on, off, and round again; and a stand-still between."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from agent.virt.libvirt.domain import Found
 from agent.virt.libvirt.event import Events
 from agent.virt.libvirt.fault import is_code
 from agent.virt.libvirt.guests import Guests
+from agent.virt.libvirt.suspension import drop_saved, end_save
 from drover import errors, log
 from drover.conf.libvirt import LibvirtSettings
 from drover.runtime import Runtime
@@ -42,18 +43,29 @@ class Power:
         self._guests.with_own("start", instance_uuid, _run, timeout_s=self._start_s)
 
     def stop(self, instance_uuid: str, timeout_s: float, cancel: CancelToken) -> None:
-        """Off afterwards; a guest that is not here is off.
+        """Off afterwards, with nothing saved; a guest that is not here is off.
 
         :raises errors.OperationCancelled: the guest may still obey the button pressed before.
         """
         try:
-            if timeout_s <= 0 or not self._shut_down(instance_uuid, timeout_s, cancel):
-                self._guests.with_own("stop", instance_uuid, _cut, timeout_s=self._start_s)
+            obeyed = timeout_s > 0 and self._shut_down(instance_uuid, timeout_s, cancel)
+            self._guests.with_own("stop", instance_uuid, _forget if obeyed else _cut, timeout_s=self._start_s)
         except errors.GuestNotFound:
             return
 
+    def pause(self, instance_uuid: str) -> None:
+        """:raises errors.GuestNotFound: not defined here. GuestConflict: off."""
+        self._guests.with_own("pause", instance_uuid, _stand_still)
+
+    def unpause(self, instance_uuid: str) -> None:
+        """:raises errors.GuestNotFound: not defined here. GuestConflict: off."""
+        self._guests.with_own("unpause", instance_uuid, _unpause)
+
     def reboot(self, instance_uuid: str, operation_id: str, *, hard: bool) -> None:
-        """Stamp first, so that the stamp is there whenever something was done. A guest that is off is started."""
+        """Stamp first, so that the stamp is there whenever something was done.
+
+        A guest that is off is started, one that is paused or suspended boots afresh.
+        """
         self._guests.with_own("stamp", instance_uuid, lambda own: domain.restamp(own.domain, operation_id))
         if hard or not self._reset_by_guest(instance_uuid):
             self._guests.with_own("reboot", instance_uuid, _cycle, timeout_s=self._start_s * 2)
@@ -106,23 +118,59 @@ class Power:
 
 
 def _run(own: Found) -> None:
-    power_state = domain.power_of_domain(own.domain)
-    if power_state is PowerState.PAUSED:
-        own.domain.resume()
-    elif power_state is not PowerState.RUNNING:
+    if not own.domain.isActive():
         try:
             own.domain.create()
         except libvirt.libvirtError:
-            if domain.power_of_domain(own.domain) is not PowerState.RUNNING:  # else somebody was faster
+            if not own.domain.isActive():  # else somebody was faster
                 raise
+    _go_on(own)
+
+
+def _go_on(own: Found) -> None:
+    end_save(own.domain)
+    if domain.power_of_domain(own.domain) is PowerState.RUNNING:
+        return
+    try:
+        own.domain.resume()  # waits for a save that was ended
+    except libvirt.libvirtError:
+        if domain.power_of_domain(own.domain) is not PowerState.RUNNING:
+            raise
+
+
+def _unpause(own: Found) -> None:
+    _must_be_on(own)
+    _go_on(own)
+
+
+def _stand_still(own: Found) -> None:
+    """Whatever paused it before, it stands still; what libvirt itself is at with it has to end first."""
+    _must_be_on(own)
+    end_save(own.domain)
+    try:
+        own.domain.suspend()
+    except libvirt.libvirtError:
+        if domain.power_of_domain(own.domain) is not PowerState.PAUSED:
+            raise
+
+
+def _must_be_on(own: Found) -> None:
+    if not own.domain.isActive():
+        raise errors.GuestConflict(instance=own.domain.UUIDString(), reason="it is off")
 
 
 def _cut(own: Found) -> None:
+    """Off, and nothing is left to go on from."""
     try:
         own.domain.destroy()
     except libvirt.libvirtError as exc:
         if not is_code(exc, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):  # already off
             raise
+    _forget(own)
+
+
+def _forget(own: Found) -> None:
+    drop_saved(own.domain)
 
 
 def _cycle(own: Found) -> None:

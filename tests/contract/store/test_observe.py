@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from conductor import effect
 from conductor.effect import Effect, Finish, Move, Vm
 from conductor.workflows.observe import observe
-from drover.db import instance
+from drover.db import due, instance
 from drover.db.engine import Database
 from drover.objects.instance import Instance, InstanceUsage
 from drover.objects.sync import Observation, SyncRequest
-from drover.states import OperationState, PlacementState, PowerState, VmState
+from drover.states import OperationState, PlacementState, PowerState, RestartPolicy, VmState
 from tests.contract.store.test_journal import OWNER, claim_it, put_host, put_instance, put_operation
+from tests.unit.conductor.plan.rows import T0, later
 
 OFF = Observation(instance_uuid="i", epoch=1, power_state=PowerState.SHUTDOWN)
 ON = replace(OFF, power_state=PowerState.RUNNING)
@@ -38,10 +40,12 @@ def built(db: Database) -> Database:
     return db
 
 
-def see(database: Database, *seen: Observation, host: str = "h1", session: int = 1, seq: int = 1) -> Instance:
+def see(
+    database: Database, *seen: Observation, host: str = "h1", session: int = 1, seq: int = 1, now: datetime = T0
+) -> Instance:
     request = SyncRequest(host=host, session=session, seq=seq, observations=seen)
     with database.write() as conn:
-        observe(conn, request)
+        observe(conn, request, now)
         return instance.find(conn, ["i"])["i"]
 
 
@@ -78,3 +82,121 @@ def test_usage_is_kept_where_a_look_tells_none(built: Database) -> None:
 def test_one_sync_tells_of_many_and_of_strangers(built: Database) -> None:
     strangers = [replace(OFF, instance_uuid=f"x{number}") for number in range(100)]
     assert see(built, *strangers, OFF).power_state is PowerState.SHUTDOWN
+
+
+CRASHED = replace(OFF, power_state=PowerState.CRASHED)
+PAUSED = replace(OFF, power_state=PowerState.PAUSED)
+
+
+def keep(database: Database, policy: RestartPolicy) -> None:
+    with database.write() as conn:
+        instance.change(conn, ["i"], restart=policy.value)
+
+
+def vm_is(database: Database, vm_state: VmState) -> None:
+    with database.write() as conn:
+        effect.apply(conn, [Vm(instance_uuid="i", vm_state=vm_state)], OWNER)
+
+
+@pytest.mark.parametrize(
+    ("policy", "seen", "stays"),
+    [
+        (RestartPolicy.NEVER, OFF, False),
+        (RestartPolicy.NEVER, CRASHED, False),
+        (RestartPolicy.ON_FAILURE, OFF, False),
+        (RestartPolicy.ON_FAILURE, CRASHED, True),
+        (RestartPolicy.ALWAYS, OFF, True),
+        (RestartPolicy.ALWAYS, CRASHED, True),
+    ],
+)
+def test_a_policy_keeps_what_ended_active_and_due_to_be_started(
+    built: Database, policy: RestartPolicy, seen: Observation, stays: bool
+) -> None:
+    keep(built, policy)
+    it = see(built, seen, now=later(3))
+    assert it.vm_state is (VmState.ACTIVE if stays else VmState.STOPPED)
+    assert it.restart_at == (later(3) if stays else None)
+    assert see(built, seen, seq=2, now=later(9)).restart_at == it.restart_at, "since when it is off, not until when"
+    with built.write() as conn:
+        assert [i.uuid for i in due.to_restart(conn, 10)] == (["i"] if stays else [])
+
+
+def test_a_guest_that_runs_again_is_not_due(built: Database) -> None:
+    keep(built, RestartPolicy.ALWAYS)
+    see(built, OFF)
+    assert see(built, ON, seq=2).restart_at is None
+    with built.write() as conn:
+        assert due.to_restart(conn, 10) == []
+
+
+def test_an_unfinished_operation_keeps_restarts_away(built: Database) -> None:
+    keep(built, RestartPolicy.ALWAYS)
+    put_operation(built, id="op2")
+    assert see(built, OFF).restart_at is None
+    with built.write() as conn:
+        instance.change(conn, ["i"], restart_at="2030-01-01T00:00:00.000000Z")
+        assert due.to_restart(conn, 10) == []
+
+
+def test_what_ran_on_a_host_that_booted_is_due_when_it_is_seen_off_whatever_its_policy(built: Database) -> None:
+    with built.write() as conn:
+        due.restart_on(conn, "h1", later(1))
+        assert due.to_restart(conn, 10) == [], "nobody has seen it yet"
+    it = see(built, OFF, host="h1", session=2)
+    assert (it.vm_state, it.power_state, it.restart_at) == (VmState.ACTIVE, PowerState.SHUTDOWN, later(1))
+    with built.write() as conn:
+        assert [i.uuid for i in due.to_restart(conn, 10)] == ["i"]
+
+
+def test_a_stopped_guest_is_not_due_after_a_boot(built: Database) -> None:
+    vm_is(built, VmState.STOPPED)
+    with built.write() as conn:
+        due.restart_on(conn, "h1", later(1))
+    it = see(built, OFF, session=2)
+    assert (it.vm_state, it.restart_at) == (VmState.STOPPED, None)
+
+
+def test_a_verb_that_ends_ends_what_was_due(built: Database) -> None:
+    keep(built, RestartPolicy.ALWAYS)
+    see(built, OFF)
+    vm_is(built, VmState.STOPPED)
+    with built.write() as conn:
+        assert instance.find(conn, ["i"])["i"].restart_at is None
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "seen", "then"),
+    [
+        (VmState.PAUSED, OFF, VmState.STOPPED),
+        (VmState.PAUSED, PAUSED, VmState.PAUSED),
+        (VmState.PAUSED, ON, VmState.ACTIVE),
+        (VmState.SUSPENDED, OFF, VmState.SUSPENDED),
+        (VmState.SUSPENDED, ON, VmState.ACTIVE),
+        (VmState.ACTIVE, PAUSED, VmState.PAUSED),
+        (VmState.RESCUED, OFF, VmState.RESCUED),
+        (VmState.SOFT_DELETED, ON, VmState.ACTIVE),
+        (VmState.ERROR, ON, VmState.ERROR),
+    ],
+)
+def test_states_that_follow_the_guest_and_states_that_do_not(
+    built: Database, vm_state: VmState, seen: Observation, then: VmState
+) -> None:
+    vm_is(built, vm_state)
+    assert see(built, seen).vm_state is then
+
+
+def test_soft_deleted_ones_are_reclaimed_in_time_and_not_while_locked_or_busy(built: Database) -> None:
+    vm_is(built, VmState.SOFT_DELETED)
+    with built.write() as conn:
+        assert due.to_reclaim(conn, T0, 10) == []
+        assert [i.uuid for i in due.to_reclaim(conn, later(1), 10)] == ["i"]
+        instance.change(conn, ["i"], locked=1)
+        assert due.to_reclaim(conn, later(1), 10) == []
+        instance.change(conn, ["i"], locked=0)
+    vm_is(built, VmState.ACTIVE)
+    with built.write() as conn:
+        assert due.to_reclaim(conn, later(1), 10) == [], "it was restored"
+    vm_is(built, VmState.SOFT_DELETED)
+    put_operation(built, id="op2")
+    with built.write() as conn:
+        assert due.to_reclaim(conn, later(1), 10) == []

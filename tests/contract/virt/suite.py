@@ -333,12 +333,21 @@ def power_of(harness: Harness, spec: GuestSpec) -> PowerState:
     return guest.power_state
 
 
-def wait_for_marker(harness: Harness, spec: GuestSpec) -> None:
+def wait_for_marker(harness: Harness, spec: GuestSpec, marker: bytes = b"") -> None:
     """Until the guest has printed that it is up."""
     deadline = time.monotonic() + PATIENCE_S
-    while harness.boot_marker not in harness.driver.console_log(spec.uuid, 100_000):
+    while (marker or harness.boot_marker) not in harness.driver.console_log(spec.uuid, 100_000):
         assert time.monotonic() < deadline, f"no marker on the console of {spec.name}"
         time.sleep(0.05)
+
+
+def wait_for_boot(harness: Harness, spec: GuestSpec, number: int) -> None:
+    """Until the guest has booted *number* times, and no more."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (boots := harness.driver.console_log(spec.uuid, 100_000).count(harness.boot_marker)) < number:
+        assert time.monotonic() < deadline, f"only {boots} boots of {spec.name}"
+        time.sleep(0.05)
+    assert boots == number
 
 
 def wait_for_event(events: queue.Queue[PowerEvent], spec: GuestSpec, *states: PowerState) -> None:

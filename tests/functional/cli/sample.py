@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from drover.objects.audit import Finding
 from drover.objects.catalog import Flavor, Image, ImageFormat, ImageStatus, Network, NetworkKind, Port
 from drover.objects.host import Host, HostUsage, Inventory, Resources
 from drover.objects.instance import Instance, InstanceUsage
 from drover.objects.operation import Decision, ErrorInfo, Operation, ServiceLog, StepRecord
+from drover.objects.preview import Consequence, Cure, Option, Recovery
 from drover.states import Action, OperationState, PowerState, VmState
 
 NOW = datetime(2025, 11, 22, 13, 46, 3, tzinfo=UTC)
@@ -189,5 +191,38 @@ LOGS = (
             _step("permit", 0.996, 0.140),
             _step("start", 1.137, 0.640),
         ),
+    ),
+)
+
+CONSEQUENCES = (
+    Consequence(subject="build of web-7", effect="goes to another host"),
+    Consequence(subject="instance web-1", effect="error, HostFenced; its disk stays on the host"),
+)
+
+RECOVERY = Recovery(
+    instance=instance(1),
+    diagnosis=("It is in error: HostFenced: host 'host-3' was fenced", "Its host host-3 is silent."),
+    options=(
+        Option(cure=Cure.RESET, refused="host host-3 is silent: nobody knows how it is"),
+        Option(cure=Cure.DELETE, consequences=(Consequence(subject="instance web-1", effect="is deleted for good"),)),
+        Option(cure=Cure.RETRY, refused="host-3 holds it"),
+    ),
+)
+
+FINDINGS = (
+    Finding(
+        code="CapacityDrift",
+        subject="host host-1",
+        what="it counts 5 vcpus, 2560 MiB, 5 GiB as used; its placements add up to 4, 2048, 4",
+        why="the scheduler refuses or overfills the host by the difference",
+        cure="healed by counting anew",
+        healable=True,
+    ),
+    Finding(
+        code="HostDown",
+        subject="host host-3",
+        what="silent since 2025-11-22T13:40:00Z, with 3 instances",
+        why="its agent does not sync: the machine, its network, or drover-agent is down",
+        cure="bring it back; if the machine is off for good: drover host fence host-3 --attest REASON",
     ),
 )

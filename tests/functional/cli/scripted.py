@@ -7,20 +7,27 @@ from datetime import timedelta
 from typing import Any
 
 from drover import errors
+from drover.objects.audit import AuditReport, Finding, Healed, PurgeReport
 from drover.objects.catalog import Flavor, Image, Keypair, Network
-from drover.objects.host import Host
+from drover.objects.guest import Diagnostics
+from drover.objects.host import Fence, Host
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import ErrorInfo, Operation, OperationFilter, OperationPage, Trace
+from drover.objects.preview import Cure, HostChange, Recovery
+from drover.objects.update import InstanceUpdate
 from drover.rpc.agent import ConsoleLog
 from drover.rpc.conductor import Alarm, Service, WaitReply, Why
 from drover.rpc.context import RequestContext
 from drover.states import FINAL_STATES, Action, OperationState, PowerState, VmState
 from tests.functional.cli.sample import (
+    CONSEQUENCES,
     DEBIAN,
     DECISIONS,
+    FINDINGS,
     LAN,
     LOGS,
     NOW,
+    RECOVERY,
     SMALL,
     host,
     instance,
@@ -48,6 +55,9 @@ class Scripted:
         self.endings: dict[str, ErrorInfo] = {}  # by instance name: its operation fails so
         self.never_ends = False
         self.page_size = 100
+        self.recovery = RECOVERY
+        self.findings: tuple[Finding, ...] = FINDINGS
+        self.purges = 1  # calls that a purge takes
 
     def asked_of(self, method: str) -> list[dict[str, Any]]:
         return [arguments for name, arguments in self.asked if name == method]
@@ -171,6 +181,56 @@ class Scripted:
     def alarm_list(self, ctx: RequestContext) -> tuple[Alarm, ...]:
         return (Alarm(kind="orphan-domain", subject="host-2", detail="epoch above the record", at="2025-11-22"),)
 
+    # operators
+
+    def instance_update(self, ctx: RequestContext, instance: str, update: InstanceUpdate) -> Instance:
+        self._note("instance_update", ctx, instance=instance, update=update)
+        return self.instance_show(ctx, instance)
+
+    def operation_cancel(self, ctx: RequestContext, operation: str) -> Operation:
+        self._note("operation_cancel", ctx, operation=operation)
+        found = self.operation_show(ctx, operation)
+        if found.action is Action.DELETE:
+            raise errors.OperationNotCancellable(action="delete", operation_id=found.id)
+        return replace(found, state=OperationState.CANCELLED)
+
+    def instance_recover(
+        self, ctx: RequestContext, instance: str, cure: Cure | None = None, dry_run: bool = True
+    ) -> Recovery:
+        self._note("instance_recover", ctx, instance=instance, cure=cure, dry_run=dry_run)
+        found = replace(self.recovery, instance=self.instance_show(ctx, instance))
+        if any(option.cure is cure and option.refused for option in found.options):
+            raise errors.CureRefused(instance=instance, cure=str(cure), reason="it may still run on host-2")
+        return found if dry_run else replace(found, done=cure, operation_id="0b5e55ed")
+
+    def host_fence(self, ctx: RequestContext, host: str, reason: str, dry_run: bool = False) -> HostChange:
+        self._note("host_fence", ctx, host=host, reason=reason, dry_run=dry_run)
+        it = self.host_show(ctx, host)
+        if it.up:
+            raise errors.HostUp(host=host, age_s=1.0, silent_after_s=20.0)
+        fenced = replace(it, fence=Fence(reason=reason, by="admin", at=NOW))
+        return HostChange(host=it if dry_run else fenced, done=not dry_run, consequences=CONSEQUENCES)
+
+    def host_forget(self, ctx: RequestContext, host: str, dry_run: bool = False) -> HostChange:
+        self._note("host_forget", ctx, host=host, dry_run=dry_run)
+        it = self.host_show(ctx, host)
+        if not dry_run:
+            self.hosts.remove(it)
+        return HostChange(host=it, done=not dry_run)
+
+    def audit(self, ctx: RequestContext, heal: tuple[tuple[str, str], ...] = ()) -> AuditReport:
+        self._note("audit", ctx, heal=heal)
+        if not heal:
+            return AuditReport(findings=self.findings)
+        healed = tuple(Healed(code=code, subject=subject, done=True) for code, subject in heal)
+        return AuditReport(findings=tuple(it for it in self.findings if not it.healable), healed=healed)
+
+    def purge(self, ctx: RequestContext, before_days: float, dry_run: bool = False) -> PurgeReport:
+        self._note("purge", ctx, before_days=before_days, dry_run=dry_run)
+        if not dry_run:
+            self.purges -= 1
+        return PurgeReport(rows={"operation": 500, "instance": 0}, more=not dry_run and self.purges > 0)
+
     # catalog
 
     def flavor_create(self, ctx: RequestContext, flavor: Flavor) -> Flavor:
@@ -239,3 +299,16 @@ class ScriptedAgent:
 
     def console_log(self, ctx: RequestContext, instance_uuid: str, max_bytes: int = 65536) -> ConsoleLog:
         return ConsoleLog(text=self.text[-max_bytes:])
+
+    def diagnostics(self, ctx: RequestContext, instance_uuid: str) -> Diagnostics:
+        return Diagnostics(
+            instance_uuid=instance_uuid,
+            hypervisor="kvm",
+            power_state=PowerState.RUNNING,
+            uptime_s=81.5,
+            cpu_time_s=(4.2, 0.1),
+            memory_mib=512,
+            memory_rss_mib=230,
+            disks=({"device": "vda", "read_bytes": 1048576, "read_requests": 40, "errors": 0},),
+            nics=({"mac": "52:54:00:00:00:01", "rx_octets": 9000, "tx_octets": 700},),
+        )

@@ -194,6 +194,18 @@ def test_a_service_that_stays_away_is_status_6(drover: Drover, bus: Flaky) -> No
         (("stop",), Action.STOP, {}),
         (("reboot",), Action.REBOOT, {"type": "soft"}),
         (("reboot", "--hard"), Action.REBOOT, {"type": "hard"}),
+        (("delete", "--force"), Action.DELETE, {"force": "true"}),
+        (("pause",), Action.PAUSE, {}),
+        (("unpause",), Action.UNPAUSE, {}),
+        (("suspend",), Action.SUSPEND, {}),
+        (("resume",), Action.RESUME, {}),
+        (("rebuild",), Action.REBUILD, {}),
+        (("rebuild", "--image", "debian-13"), Action.REBUILD, {"image": "debian-13"}),
+        (("rescue", "--image", "grml"), Action.RESCUE, {"image": "grml"}),
+        (("unrescue",), Action.UNRESCUE, {}),
+        (("shelve",), Action.SHELVE, {}),
+        (("unshelve",), Action.UNSHELVE, {}),
+        (("restore",), Action.RESTORE, {}),
     ],
 )
 def test_verbs(

@@ -21,6 +21,16 @@ LISTS = [
     ("service", "list"),
     ("alarm", "list"),
 ]
+RECORDS = [
+    ("why", "db-1"),
+    ("trace", "web-1"),
+    ("host", "show", "host-1"),
+    ("instance", "recover", "web-1"),
+    ("instance", "diagnostics", "web-1"),
+    ("host", "fence", "host-3", "--attest", "its plug was pulled", "--dry-run"),
+    ("doctor",),
+    ("db", "purge", "--before", "30", "--dry-run"),
+]
 CREATE = ("instance", "create", "db", "--flavor", "small", "--image", "debian-12", "--network", "lan")
 
 
@@ -41,9 +51,7 @@ def test_a_pipe_gets_every_column_uncut_and_no_colour(drover: Drover, command: t
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120])
-@pytest.mark.parametrize(
-    "command", [*LISTS, ("why", "db-1"), ("trace", "web-1"), ("host", "show", "host-1")], ids=" ".join
-)
+@pytest.mark.parametrize("command", [*LISTS, *RECORDS], ids=" ".join)
 def test_a_terminal_gets_lines_that_fit(terminal: Drover, command: tuple[str, ...], columns: int) -> None:
     shown = ANSI.sub("", terminal(*command, columns=columns).out)
     assert shown

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from conductor.service import Conductor, ConductorOptions
+from drover import errors, retry
 from drover.conf.conductor import ConductorSettings
 from drover.conf.database import DatabaseSettings
 from drover.conf.times import TimeSettings
@@ -15,6 +16,7 @@ from drover.db import claim
 from drover.db.engine import Database
 from drover.db.schema import metadata
 from drover.objects.catalog import Flavor, Image, Network, NetworkKind
+from drover.objects.guest import Diagnostics
 from drover.objects.host import HostIdentity, Inventory, RegisterReply, Registration, Resources
 from drover.objects.instance import CreateReply, CreateRequest
 from drover.objects.sync import Begun, Held, Order, Outcome, Result, SyncReply, SyncRequest
@@ -23,13 +25,14 @@ from drover.rpc.bus import Address
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import Endpoint, client
 from drover.rpc.embedded import EmbeddedBus
+from drover.rpc.event import EventHub
 from drover.runtime.threads import ThreadRuntime
 from drover.states import PowerState
 
 __all__ = ["CTX", "Fleet", "PlayedAgent"]
 
 CTX = RequestContext(request_id="req-test", user_id="tester")
-WANT = {"build": 4, "lifecycle": 4, "delete": 4}
+WANT = {"build": 4, "lifecycle": 4, "delete": 4, "snapshot": 4}
 
 
 class _Scheduler:
@@ -54,6 +57,7 @@ class PlayedAgent:
     session: int = 0
     seq: int = 0
     cast: list[Order] = field(default_factory=list)
+    nudges: int = 0
 
     def register(self, **identity: str) -> RegisterReply:
         who = HostIdentity(
@@ -65,7 +69,11 @@ class PlayedAgent:
         inventory = Inventory(
             vcpus=4, memory_mib=8192, disk_gib=100, vcpus_ratio=1.0, virt_types=("qemu",), architecture="x86_64"
         )
-        reply = self.fleet.api.register(CTX, Registration(identity=who, inventory=inventory))
+        registration = Registration(identity=who, inventory=inventory)
+        # Another boot of the host waits until the one before was silent for a lease.
+        reply = retry.while_unavailable(
+            self.fleet.runtime, lambda: self.fleet.api.register(CTX, registration), patience_s=30.0
+        )
         self.session, self.seq = reply.session, 0
         return reply
 
@@ -96,9 +104,13 @@ class PlayedAgent:
 
     def execute(self, ctx: RequestContext, orders: tuple[Order, ...]) -> None:
         self.cast.extend(orders)
+        self.nudges += not orders
 
     def console_log(self, ctx: RequestContext, instance_uuid: str, max_bytes: int = 65536) -> agent.ConsoleLog:
         return agent.ConsoleLog(text="")
+
+    def diagnostics(self, ctx: RequestContext, instance_uuid: str) -> Diagnostics:
+        raise errors.GuestNotFound(instance=instance_uuid)
 
     def ping(self, ctx: RequestContext) -> str:
         return self.name
@@ -117,6 +129,7 @@ class Fleet:
         self.bus.serve(Address("scheduler", "s1"), Endpoint(scheduler.CONTRACT, self.scheduler), 1)
         options = ConductorOptions(conductor=ConductorSettings(), times=times, serve_depot=False)
         self.conductor = Conductor(runtime, self.bus, database, options, "c1")
+        self.conductor.events = self.events = EventHub(runtime, "c1")
         self.conductor.start()
 
     def agent(self, name: str = "h1") -> PlayedAgent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 from conductor.depot import Depot
 from drover import errors
 from drover.depot import OFFSET_HEADER, TokenPurpose, make_token
-from drover.objects.catalog import Image, ImageFormat
+from drover.objects.catalog import Image, ImageFormat, ImageStatus
 from tests.functional.image.conftest import CHUNK, CTX, KEY, Site
 
 BYTES = b"\xfa\xf4" + bytes(range(256)) * 1000
@@ -222,3 +223,56 @@ def _full_after(first: int, device: Path) -> object:
             return full.write(data) or 0
 
     return pwrite
+
+
+def test_a_host_completes_what_it_sent_and_may_say_so_again(
+    site: Site, image: Image, client: http.client.HTTPConnection
+) -> None:
+    leave = bearer(site, image, TokenPurpose.WRITE)
+    path = f"/v1/images/{image.id}"
+    ask(client, "PUT", f"{path}?offset=0", leave, BYTES[:CHUNK])
+    ask(client, "PUT", f"{path}?offset={CHUNK}", leave, BYTES[CHUNK : 2 * CHUNK])
+    for _ in range(2):
+        status, _, body = ask(client, "POST", f"{path}/complete", leave)
+        assert (status, json.loads(body)) == (200, {"status": "active"})
+    found = site.images.show(CTX, image.id)
+    assert (found.status, found.size_bytes) == (ImageStatus.ACTIVE, 2 * CHUNK)
+    assert client.sock is not None  # kept alive
+
+
+def test_a_refused_image_says_why_each_time(site: Site, client: http.client.HTTPConnection) -> None:
+    image = site.images.create(CTX, Image(id="", name="lying", format=ImageFormat.QCOW2))
+    leave = bearer(site, image, TokenPurpose.WRITE)
+    ask(client, "PUT", f"/v1/images/{image.id}?offset=0", leave, BYTES[:CHUNK])
+    for _ in range(2):
+        status, _, body = ask(client, "POST", f"/v1/images/{image.id}/complete", leave)
+        answer = json.loads(body)
+        assert status == 422
+        assert answer["code"] == "InvalidImage"
+        assert answer["message"]
+    assert site.images.show(CTX, image.id).status is ImageStatus.ERROR
+
+
+def test_completing_needs_the_leave_to_write_and_an_image(
+    site: Site, image: Image, client: http.client.HTTPConnection
+) -> None:
+    path = f"/v1/images/{image.id}"
+    assert ask(client, "POST", f"{path}/complete", bearer(site, image, TokenPurpose.READ))[0] == 401
+    leave = bearer(site, image, TokenPurpose.WRITE)
+    assert ask(client, "POST", path, leave)[0] == 404
+    assert ask(client, "PUT", f"{path}/complete?offset=0", leave, b"x")[0] == 404
+    assert ask(client, "POST", f"{path}/complete", leave)[0] == 422, "no bytes came"
+    site.images.delete(CTX, image.id)
+    assert ask(client, "POST", f"{path}/complete", leave)[0] == 404
+
+
+def test_a_slow_check_is_asked_for_again(site: Site, image: Image, client: http.client.HTTPConnection) -> None:
+    """A writer that holds the file's lock keeps the check away, as one of another conductor would."""
+    leave = bearer(site, image, TokenPurpose.WRITE)
+    path = f"/v1/images/{image.id}"
+    ask(client, "PUT", f"{path}?offset=0", leave, BYTES[:CHUNK])
+    with (Path(site.settings.directory) / f"{image.id}.part").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        status, _, body = ask(client, "POST", f"{path}/complete", leave)
+        assert (status, json.loads(body)["retryable"]) == (503, True)
+    assert ask(client, "POST", f"{path}/complete", leave)[0] == 200

@@ -13,6 +13,7 @@ from drover import errors
 from drover.conf import load
 from drover.conf.bus import BusSettings
 from drover.rpc.bus import Address, Message
+from drover.rpc.route import exchange_of
 from tests import promise
 from tests.fleet import FLAVOR, IMAGE, NETWORK, Fleet
 
@@ -172,11 +173,12 @@ def _publish(fleet: Fleet, key: str, body: bytes, content_type: str) -> None:
         producer = connection.Producer()
         producer.publish(
             body,
-            exchange="drover",
+            exchange=exchange_of(key),
             routing_key=key,
             content_type=content_type,
             content_encoding="utf-8",
             mandatory=True,
+            user_id="drover",
         )
 
 

@@ -41,8 +41,9 @@ def nat_port(offset: int, **changes: object) -> GuestPort:
 
 
 @contextlib.contextmanager
-def inner_driver(work: str) -> Iterator[LibvirtDriver]:
-    settings = replace(load().get(LibvirtSettings), virt_type="qemu", instances_dir=f"{work}/instances")
+def inner_driver(work: str, **changes: object) -> Iterator[LibvirtDriver]:
+    plain = replace(load().get(LibvirtSettings), virt_type="qemu", instances_dir=f"{work}/instances")
+    settings = replace(plain, **changes)  # type: ignore[arg-type]
     driver = LibvirtDriver(ThreadRuntime(), settings, Path(work))
     driver.open()
     driver.set_deployment(DEPLOYMENT)

@@ -19,14 +19,16 @@ from drover.objects.sync import (
     SyncReply,
     SyncRequest,
 )
-from drover.states import Action, PoolKind, Verdict
+from drover.states import VERBS, Action, PoolKind, Verdict
 from tests.contract.virt.spec import make_order, make_spec
 from tests.unit.agent.manual import ManualClock, manual_runtime
 
-SIZES = {PoolKind.BUILD: 2, PoolKind.LIFECYCLE: 1, PoolKind.DELETE: 1}
+SIZES = {PoolKind.BUILD: 2, PoolKind.LIFECYCLE: 1, PoolKind.DELETE: 1, PoolKind.SNAPSHOT: 1}
 BUILD = make_order(Action.BUILD, make_spec())
 DELETE = make_order(Action.DELETE, make_spec())
 STOP = make_order(Action.STOP, make_spec())
+UNSHELVE = make_order(Action.UNSHELVE, make_spec())
+NOT_PLACING = [make_order(verb.action, make_spec()) for verb in VERBS.values() if not verb.places]
 
 
 class Book:
@@ -75,15 +77,16 @@ def result_of(order: Order, outcome: Outcome = Outcome.SUCCEEDED) -> Result:
     )
 
 
-def test_cast_build_runs_at_once_and_only_once(book: Book) -> None:
-    [work] = book.cast(BUILD, BUILD)
-    assert work.order == BUILD
-    assert book.cast(BUILD) == []
-    assert book.sync(orders=(BUILD,)) == []
-    assert book.held() == [BUILD.operation_id]
+@pytest.mark.parametrize("order", [BUILD, UNSHELVE])
+def test_cast_of_what_places_runs_at_once_and_only_once(book: Book, order: Order) -> None:
+    [work] = book.cast(order, order)
+    assert work.order == order
+    assert book.cast(order) == []
+    assert book.sync(orders=(order,)) == []
+    assert book.held() == [order.operation_id]
 
 
-@pytest.mark.parametrize("order", [DELETE, STOP])
+@pytest.mark.parametrize("order", NOT_PLACING)
 def test_other_verbs_of_a_cast_wait_for_a_sync_that_does_not_drop_them(book: Book, order: Order) -> None:
     assert book.cast(order) == []
     assert book.held() == [order.operation_id]
@@ -91,7 +94,7 @@ def test_other_verbs_of_a_cast_wait_for_a_sync_that_does_not_drop_them(book: Boo
     assert work.order == order
 
 
-@pytest.mark.parametrize("order", [DELETE, STOP])
+@pytest.mark.parametrize("order", NOT_PLACING)
 def test_stale_cast_is_dropped_without_running(book: Book, order: Order) -> None:
     book.cast(order)
     assert book.sync(drops=(Drop(operation_id=order.operation_id, attempt=1),)) == []
@@ -183,6 +186,14 @@ def test_drop_counts_more_than_the_refused_permit_beside_it(book: Book) -> None:
     assert work.token.reason is Reason.DROPPED
 
 
+@pytest.mark.parametrize(("epoch", "reason"), [(0, Reason.DROPPED), (1, Reason.SUPERSEDED)])
+def test_a_dropped_order_knows_whether_its_guest_leaves(book: Book, epoch: int, reason: Reason) -> None:
+    shelve = make_order(Action.SHELVE, make_spec())
+    [work] = book.sync(orders=(shelve,))
+    book.sync(drops=(Drop(operation_id=shelve.operation_id, attempt=1),), leaving=leave(epoch))
+    assert work.token.reason is reason
+
+
 def test_result_is_told_until_acknowledged_and_not_held(book: Book) -> None:
     [work] = book.cast(BUILD)
     book.ledger.finished(work, result_of(BUILD), removed=False)
@@ -215,7 +226,7 @@ def test_casts_beyond_the_room_wait_and_are_not_held(book: Book) -> None:
 
 
 def test_want_is_the_room(book: Book) -> None:
-    assert book.ledger.want() == {"build": 4, "lifecycle": 4, "delete": 8}
+    assert book.ledger.want() == {"build": 4, "lifecycle": 4, "delete": 8, "snapshot": 2}
     book.cast(BUILD)
     assert book.ledger.want()["build"] == 3
 

@@ -12,18 +12,17 @@ from agent.operations import STEPS
 from agent.operations.runner import Runner
 from agent.operations.step import Attempt, Step
 from agent.operations.token import Reason, Token
-from agent.points import NoPoints
 from agent.state_dir import MemoryStateDir
 from agent.virt.driver import Backend
-from agent.virt.fake import backend
-from agent.virt.fake_store import MemoryGuestStore
 from drover import errors
-from drover.conf.fake import FakeSettings
 from drover.objects.host import Resources
 from drover.objects.sync import Outcome
+from drover.runtime.points import NoPoints
 from drover.states import Action
 from tests.contract.virt.spec import make_order, make_spec
+from tests.unit.agent.hypervisor import FakeImages, Hypervisor, Machine
 from tests.unit.agent.manual import manual_runtime
+from tests.unit.agent.scene import no_watch
 
 
 class Allowed:
@@ -33,6 +32,9 @@ class Allowed:
     def lease(self) -> None:
         """Valid."""
 
+    def alive(self) -> bool:
+        return True
+
 
 class Bench:
     def __init__(self) -> None:
@@ -40,7 +42,8 @@ class Bench:
         self.journal = Journal(self.runtime, MemoryStateDir())
         self.journal.open()
         self.runner = Runner(self.runtime, self.journal, NoPoints())
-        self.backend: Backend = backend(self.runtime, FakeSettings(), MemoryGuestStore())
+        driver = Hypervisor(Machine(), no_watch)
+        self.backend = Backend(driver=driver, images=FakeImages(driver))
         self.log: list[str] = []
 
     def attempt(self, action: Action = Action.BUILD, *, resumed: bool = False) -> Attempt:
@@ -173,6 +176,31 @@ def test_settled_attempt_skips_the_rest(bench: Bench) -> None:
     assert result is not None
     assert [(s.name, s.outcome) for s in result.steps] == [("claim", "done"), ("a", "skipped")]
     assert bench.log == []
+
+
+def test_steps_before_the_one_to_resume_at_are_skipped(bench: Bench) -> None:
+    def found(attempt: Attempt) -> None:
+        attempt.resume_at = "c"
+
+    steps = (Step("find", found), bench.step("b"), bench.step("c"), bench.step("d"))
+    result = bench.runner.run(bench.attempt(), steps)
+    assert result is not None
+    assert [s.outcome for s in result.steps] == ["done", "skipped", "done", "done"]
+    assert bench.log == ["c", "d"]
+
+
+def test_facts_are_known_to_the_next_incarnation(bench: Bench) -> None:
+    class Death(BaseException):
+        pass
+
+    def die(attempt: Attempt) -> None:
+        raise Death
+
+    with pytest.raises(Death):
+        bench.runner.run(bench.attempt(), (Step("find", lambda a: a.facts.add("ran")), Step("b", die)))
+    again = bench.attempt(resumed=True)
+    bench.runner.run(again, (bench.step("b"),))
+    assert "ran" in again.facts
 
 
 def test_death_undoes_nothing(bench: Bench) -> None:

@@ -130,13 +130,20 @@ def _instances() -> None:
         sa.Column("image_id", UUID, nullable=False),
         sa.Column("image_name", NAME, nullable=False),
         sa.Column("key_name", NAME, nullable=False),
-        sa.Column("vm_state", WORD, nullable=False),
+        sa.Column("vm_state", SHORT, nullable=False),
         sa.Column("power_state", WORD, nullable=False),
         sa.Column("host", NAME, nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("locked", sa.Integer(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("restart", WORD, nullable=False),
+        sa.Column("restarts", sa.Integer(), nullable=False),
+        sa.Column("restarted_at", SHORT, nullable=True),
+        sa.Column("restart_at", SHORT, nullable=True),
+        sa.Column("shelved_image_id", UUID, nullable=False),
+        sa.Column("soft_deleted_at", SHORT, nullable=True),
         sa.Column("usage", sa.Text(), nullable=False),
         sa.Column("observed", sa.BigInteger(), nullable=False),
         sa.Column("created_at", SHORT, nullable=False),
@@ -147,6 +154,14 @@ def _instances() -> None:
     op.create_index("ix_instance_created_at", "instance", ["created_at", "uuid"])
     op.create_index("ix_instance_host", "instance", ["host"])
     op.create_index("ix_instance_name", "instance", ["name"])
+    for column, condition in (
+        ("project_id", "deleted_at IS NULL"),
+        ("restart_at", "restart_at IS NOT NULL"),
+        ("shelved_image_id", "shelved_image_id <> ''"),
+        ("soft_deleted_at", "soft_deleted_at IS NOT NULL"),
+    ):
+        where = sa.text(condition)
+        op.create_index(f"ix_instance_{column}", "instance", [column], sqlite_where=where, postgresql_where=where)
     op.create_table(
         "instance_secret",
         sa.Column("instance_uuid", UUID, nullable=False),
@@ -260,10 +275,27 @@ def _hosts() -> None:
         sa.Column("inventory", sa.Text(), nullable=False),
         sa.Column("usage", sa.Text(), nullable=False),
         sa.Column("foreign_domains", sa.Text(), nullable=False),
-        sa.Column("orphan_domains", sa.Text(), nullable=False),
+        sa.Column("fence", sa.Text(), nullable=False),
         sa.Column("last_sync_at", SHORT, nullable=True),
         sa.Column("registered_at", SHORT, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_host")),
+    )
+    op.create_table(
+        "forgotten_host",
+        sa.Column("name", NAME, nullable=False),
+        sa.Column("session", sa.BigInteger(), nullable=False),
+        sa.Column("at", SHORT, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_forgotten_host")),
+    )
+    op.create_table(
+        "orphan",
+        sa.Column("host", NAME, nullable=False),
+        sa.Column("instance_uuid", UUID, nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("power_state", WORD, nullable=False),
+        sa.Column("first_seen_at", SHORT, nullable=False),
+        sa.Column("seen_at", SHORT, nullable=False),
+        sa.PrimaryKeyConstraint("host", "instance_uuid", name=op.f("pk_orphan")),
     )
     op.create_table(
         "host_capacity",
@@ -291,7 +323,18 @@ def _hosts() -> None:
 
 
 def _services() -> None:
-    """Conductors, schedulers, and what an operator should know."""
+    """Conductors, schedulers, and what an operator sets and should know."""
+    op.create_table(
+        "quota",
+        sa.Column("project_id", ID, nullable=False),
+        sa.Column("instances", sa.Integer(), nullable=False),
+        sa.Column("vcpus", sa.Integer(), nullable=False),
+        sa.Column("memory_mib", sa.Integer(), nullable=False),
+        sa.Column("disk_gib", sa.Integer(), nullable=False),
+        sa.Column("addresses", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("project_id", name=op.f("pk_quota")),
+    )
     op.create_table(
         "service",
         sa.Column("kind", WORD, nullable=False),

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from agent.virt.fake import FakeDriver, FakeImages
+from agent.virt.fake_image import DISK_BYTES, blank_qcow2
 from agent.virt.fake_store import FileGuestStore, GuestRecord, MemoryGuestStore
 from drover import errors
 from drover.conf.fake import FakeSettings
+from drover.image_format import inspect
+from drover.objects.catalog import ImageFormat
+from drover.objects.guest import UploadTarget
 from drover.runtime.threads import ThreadRuntime
 from drover.states import PowerState
 from tests.contract.virt.spec import DEPLOYMENT, make_spec
@@ -122,3 +126,21 @@ def test_file_does_not_grow_for_ever(tmp_path: Path) -> None:
         store.put(replace(big, boots=number))
     assert (tmp_path / "guests").stat().st_size < 6_000_000
     assert store.list() == reader.list() == [replace(big, boots=119)]
+
+
+def test_what_the_fake_host_sends_to_the_depot_is_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "blank.qcow2"
+    path.write_bytes(blank_qcow2(DISK_BYTES))
+    facts = inspect(path, ImageFormat.QCOW2, image="blank", limit_gib=1)
+    assert (facts.format, facts.virtual_size_bytes) == (ImageFormat.QCOW2, DISK_BYTES)
+
+
+def test_an_upload_may_be_done_in_another_way() -> None:
+    target = UploadTarget(image_id="image", url="http://depot", token="token", chunk_bytes=1024)
+    sent: list[tuple[str, UploadTarget]] = []
+    images = FakeImages(ThreadRuntime(), FakeSettings(), upload=lambda path, to, _: sent.append((path, to)))
+    images.upload("/fake/snapshots/1", target, NeverCancelled())
+    assert sent == [("/fake/snapshots/1", target)]
+    with pytest.raises(errors.OperationCancelled):
+        images.upload("/fake/snapshots/1", target, Cancelled())
+    assert len(sent) == 1

@@ -6,14 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from conductor.plan.sync import Facts
+from drover.objects.catalog import Flavor
 from drover.objects.host import Resources
+from drover.objects.instance import Instance
 from drover.objects.operation import Operation
 from drover.objects.placement import Placement
-from drover.states import Action, OperationState, PlacementState
+from drover.states import Action, OperationState, PlacementState, VmState
 
-__all__ = ["T0", "facts", "later", "operation", "placement"]
+__all__ = ["T0", "facts", "instance", "later", "operation", "placement"]
 
 T0 = datetime(2030, 1, 1, tzinfo=UTC)
+#: verbs whose operation names an image
+WITH_IMAGE = frozenset({Action.REBUILD, Action.RESCUE, Action.SNAPSHOT, Action.SHELVE, Action.UNSHELVE})
 
 
 def later(seconds: float) -> datetime:
@@ -27,6 +31,7 @@ def operation(action: Action = Action.BUILD, **changes: object) -> Operation:
         action=action,
         state=OperationState.RUNNING,
         attempt=1,
+        params={"image_id": "img"} if action in WITH_IMAGE else {},
         host="h1",
         queue_budget_s=300.0,
         run_budget_s=600.0,
@@ -35,6 +40,21 @@ def operation(action: Action = Action.BUILD, **changes: object) -> Operation:
         started_at=T0,
     )
     return replace(op, **changes)  # type: ignore[arg-type]
+
+
+def instance(**changes: object) -> Instance:
+    it = Instance(
+        uuid="i",
+        name="vm",
+        project_id="default",
+        user_id="admin",
+        flavor=Flavor(id="f", name="small", vcpus=1, memory_mib=512, disk_gib=1),
+        image_id="img",
+        vm_state=VmState.ACTIVE,
+        host="h1",
+        created_at=T0,
+    )
+    return replace(it, **changes)  # type: ignore[arg-type]
 
 
 def placement(state: PlacementState, **changes: object) -> Placement:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.effect import Finish, Move, Release, Requeue, Vm
+from conductor.effect import DropImage, Finish, Move, Release, Requeue, Schedule, Vm
 from conductor.plan.reap import HostView, plan_reap
-from drover.states import Action, OperationState, PlacementState
+from drover.states import VERBS, Action, OperationState, PlacementState
 from tests.unit.conductor.plan.rows import T0, facts, later, operation, placement
 
 SILENT = {"h1": HostView(silent=True, spoke_at=T0)}
@@ -102,3 +102,36 @@ def test_what_may_run_is_never_released_by_a_clock(
         assert not any(isinstance(e, Release) for e in reaped.effects)
     if placed in (PlacementState.PERMITTED, PlacementState.ACTIVE):
         assert not any(isinstance(e, Requeue) for e in reaped.effects)
+
+
+@pytest.mark.parametrize("action", [a for a in Action if a not in (Action.DELETE, Action.BUILD)])
+@pytest.mark.parametrize("hosts", [SILENT, live(9999)])
+def test_a_verb_past_its_budget_leaves_the_instance_as_its_row_says_and_gives_its_image_back(
+    action: Action, hosts: dict[str, HostView]
+) -> None:
+    op = operation(action)
+    reaped = plan_reap(op, hosts, facts(op, placement(PlacementState.PERMITTED)), later(9999), braked=False)
+    [vm] = [e for e in reaped.effects if isinstance(e, Vm)]
+    assert vm.vm_state is VERBS[action].on_failure
+    assert vm.fault is not None
+    assert (DropImage("img") in reaped.effects) is VERBS[action].uploads
+    assert any(isinstance(e, Move) for e in reaped.effects) is VERBS[action].places
+
+
+def test_an_unshelve_on_a_silent_host_goes_elsewhere_like_a_build() -> None:
+    op = operation(Action.UNSHELVE, state=OperationState.DISPATCHED)
+    reaped = plan_reap(op, SILENT, facts(op, placement(PlacementState.HELD)), later(20), braked=False)
+    assert any(isinstance(e, Requeue) and e.exclude == "h1" for e in reaped.effects)
+
+
+def test_a_queued_unshelve_goes_to_the_scheduler_once_no_host_can_run_it() -> None:
+    op = operation(Action.UNSHELVE, state=OperationState.QUEUED, host="")
+    left = placement(PlacementState.LEAVING, operation_id="older")
+    waiting = plan_reap(op, live(0), facts(op, left), later(20), braked=False)
+    assert (waiting.renew, waiting.effects, waiting.schedule) == (True, (), False)
+    assert plan_reap(op, live(0), facts(op), later(20), braked=False).effects == (Schedule("op", 1),)
+    fenced = {"h1": HostView(silent=True, spoke_at=T0, fenced=True)}
+    assert plan_reap(op, fenced, facts(op, left), later(20), braked=False).effects == (Schedule("op", 1),)
+    late = plan_reap(op, live(0), facts(op, left), later(9999), braked=False)
+    [vm] = [e for e in late.effects if isinstance(e, Vm)]
+    assert (vm.vm_state, vm.host) == (None, ""), "it stays shelved, with the reason"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.effect import Begin, Finish, Grant, Move, Release, Requeue, Vm
+from conductor.effect import Begin, DropImage, Effect, Finish, Grant, Move, Release, Requeue, Schedule, Vm
 from conductor.plan.sync import (
     SyncPlan,
     choose_orders,
@@ -15,9 +17,10 @@ from conductor.plan.sync import (
     plan_gone,
     plan_result,
 )
+from drover.objects.catalog import ImageStatus
 from drover.objects.operation import ErrorInfo, Operation
 from drover.objects.sync import Begun, Gone, Held, Outcome, Permit, Result
-from drover.states import FINAL_STATES, Action, OperationState, PlacementState, PowerState, Verdict, VmState
+from drover.states import FINAL_STATES, VERBS, Action, OperationState, PlacementState, PowerState, Verdict, VmState
 from tests.unit.conductor.plan.rows import facts, later, operation, placement
 
 ERROR = ErrorInfo(code="DriverError", message="no", retryable=True)
@@ -223,3 +226,103 @@ def test_no_order_twice_and_none_beyond_the_room(
     assert not {op.id for op in chosen} & {h.operation_id for h in known}
     assert sum(op.action is Action.BUILD for op in chosen) <= want["build"]
     assert sum(op.action is Action.DELETE for op in chosen) <= want["delete"]
+
+
+ON_HOST = [a for a in Action if not VERBS[a].places and a is not Action.DELETE]
+
+
+@pytest.mark.parametrize("action", [a for a in ON_HOST if a is not Action.SHELVE])
+def test_a_verb_that_worked_ends_where_its_row_says(action: Action) -> None:
+    plan = ended(operation(action), placement(PlacementState.ACTIVE))
+    assert plan.effects == [
+        Finish("op", 1, OperationState.SUCCEEDED),
+        Vm(instance_uuid="i", vm_state=VERBS[action].end, power_state=PowerState.RUNNING),
+    ]
+
+
+@pytest.mark.parametrize("action", ON_HOST)
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.CANCELLED])
+def test_a_verb_that_failed_says_why_and_gives_its_image_back(action: Action, outcome: Outcome) -> None:
+    plan = ended(operation(action), placement(PlacementState.ACTIVE), outcome=outcome, error=ERROR)
+    assert Finish("op", 1, OperationState.FAILED, ERROR) in plan.effects
+    [vm] = [e for e in plan.effects if isinstance(e, Vm)]
+    assert (vm.vm_state, vm.fault, vm.host) == (VERBS[action].on_failure, ERROR, None)
+    assert (DropImage("img") in plan.effects) is VERBS[action].uploads
+    assert not any(isinstance(e, Move | Release) for e in plan.effects), "the guest stays where it is"
+
+
+def test_a_rebuild_of_a_stopped_guest_ends_stopped() -> None:
+    plan = ended(operation(Action.REBUILD), power_state=PowerState.SHUTDOWN)
+    [vm] = [e for e in plan.effects if isinstance(e, Vm)]
+    assert (vm.vm_state, vm.power_state) == (VmState.STOPPED, PowerState.SHUTDOWN)
+
+
+def shelved(status: ImageStatus | None, *, clean: bool = False) -> list[Effect]:
+    rows = facts(operation(Action.SHELVE), placement(PlacementState.ACTIVE, operation_id="build"))
+    plan = SyncPlan()
+    known = {"img": status} if status else {}
+    plan_result(plan, replace(rows, images=known), "h1", result(clean=clean, power_state=PowerState.SHUTDOWN))
+    return plan.effects
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_shelved_guest_leaves_its_host_once_its_disk_is_an_active_image(clean: bool) -> None:
+    effects = shelved(ImageStatus.ACTIVE, clean=clean)
+    [vm] = [e for e in effects if isinstance(e, Vm)]
+    assert (vm.vm_state, vm.host, vm.shelved_image_id) == (VmState.SHELVED_OFFLOADED, "", "img")
+    assert any(isinstance(e, Release) for e in effects) is clean
+    assert any(isinstance(e, Move) and e.to is PlacementState.LEAVING for e in effects) is not clean
+    assert DropImage("img") not in effects
+
+
+@pytest.mark.parametrize("status", [None, ImageStatus.QUEUED, ImageStatus.ERROR])
+def test_a_guest_whose_image_is_not_there_is_not_let_go(status: ImageStatus | None) -> None:
+    effects = shelved(status)
+    [finish] = [e for e in effects if isinstance(e, Finish)]
+    assert finish.error is not None
+    assert finish.error.code == "ImageNotReady"
+    assert not any(isinstance(e, Move | Release) for e in effects)
+    assert [e.vm_state for e in effects if isinstance(e, Vm)] == [None]
+
+
+def test_an_unshelve_that_worked_needs_its_image_no_more() -> None:
+    plan = ended(operation(Action.UNSHELVE), placement(PlacementState.PERMITTED))
+    assert DropImage("img") in plan.effects
+    [vm] = [e for e in plan.effects if isinstance(e, Vm)]
+    assert (vm.vm_state, vm.shelved_image_id, vm.launched) == (VmState.ACTIVE, "", True)
+
+
+def test_an_unshelve_that_failed_stays_shelved_with_its_image() -> None:
+    for attempt, again in ((1, True), (3, False)):
+        plan = ended(
+            operation(Action.UNSHELVE, attempt=attempt),
+            placement(PlacementState.HELD),
+            attempt=attempt,
+            outcome=Outcome.FAILED,
+            error=ERROR,
+            clean=True,
+        )
+        assert any(isinstance(e, Requeue) for e in plan.effects) is again
+        assert not any(isinstance(e, DropImage) for e in plan.effects)
+        assert [(e.vm_state, e.fault, e.host) for e in plan.effects if isinstance(e, Vm)] == (
+            [] if again else [(None, ERROR, "")]
+        )
+
+
+def test_the_last_word_of_the_old_host_lets_a_queued_unshelve_go() -> None:
+    op = operation(Action.UNSHELVE, state=OperationState.QUEUED, host="")
+    here = placement(PlacementState.LEAVING, operation_id="build")
+    elsewhere = placement(PlacementState.LEAVING, operation_id="build", host="h2")
+    gone = Gone(instance_uuid="i", epoch=1)
+    plan = SyncPlan()
+    plan_gone(plan, facts(op, here, elsewhere), "h1", gone)
+    assert plan.effects == [Release("i", "h1", 1)]
+    plan = SyncPlan()
+    plan_gone(plan, facts(op, here), "h1", gone)
+    assert plan.effects == [Release("i", "h1", 1), Schedule("op", 1)]
+
+
+def test_a_slow_snapshot_waits_for_its_own_room() -> None:
+    waiting = [operation(Action.SNAPSHOT, id="s1"), operation(Action.SHELVE, id="s2"), operation(Action.STOP, id="l1")]
+    want = {"snapshot": 1, "lifecycle": 1}
+    assert [op.id for op in choose_orders(waiting, [], [], want)] == ["l1", "s1"]

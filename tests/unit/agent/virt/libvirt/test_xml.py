@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from agent.virt.libvirt.folder import Folder
+from agent.virt.libvirt.xml.backup import backup_target, backup_xml, disk_of
+from agent.virt.libvirt.xml.channel import agent_connected
 from agent.virt.libvirt.xml.domain import domain_xml
 from agent.virt.libvirt.xml.interface import tap_name
 from agent.virt.libvirt.xml.network import MAX_HOSTS, digest_in, network_name, network_xml
@@ -62,8 +64,8 @@ def assert_valid(text: str, name: str) -> Any:
     return document
 
 
-def render(spec: GuestSpec, shape: Shape, virt_type: str) -> str:
-    return domain_xml(spec, shape, _FOLDER, virt_type=virt_type, operation_id="4e0c6d1a-operation")
+def render(spec: GuestSpec, shape: Shape, virt_type: str, *, rescue: bool = False) -> str:
+    return domain_xml(spec, shape, _FOLDER, virt_type=virt_type, operation_id="4e0c6d1a-operation", rescue=rescue)
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -71,6 +73,57 @@ def test_domain(name: str, golden: Callable[[str, str], None]) -> None:
     text = render(*DOMAINS[name])
     assert_valid(text, "domain")
     golden(f"domain/{name}.xml", text)
+
+
+def test_a_rescued_domain_boots_from_the_rescue_disk_and_has_its_own_second(golden: Callable[[str, str], None]) -> None:
+    text = render(make_spec(), Shape(), "qemu", rescue=True)
+    document = assert_valid(text, "domain")
+    disks = [(disk.find("target").get("dev"), disk.find("source").get("file")) for disk in document.iter("disk")]
+    assert disks == [
+        ("vda", str(_FOLDER.rescue)),
+        ("vdb", str(_FOLDER.disk)),
+        ("vdc", str(_FOLDER.config)),
+    ]
+    plain = assert_valid(render(make_spec(), Shape(), "qemu"), "domain")
+    assert [etree.tostring(nic) for nic in document.iter("interface")] == [
+        etree.tostring(nic) for nic in plain.iter("interface")
+    ]
+    golden("domain/rescue.xml", text)
+
+
+def test_backup(golden: Callable[[str, str], None]) -> None:
+    text = backup_xml("vda", str(_FOLDER.snapshot("4e0c6d1a-operation")))
+    assert_valid(text, "domainbackup")
+    assert backup_target(text) == str(_FOLDER.snapshot("4e0c6d1a-operation"))
+    golden("backup/snapshot.xml", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<domainbackup mode='pull'><server transport='tcp' name='h' port='1'/></domainbackup>",
+        "<domainbackup><disks><disk name='vda' backup='no'/></disks></domainbackup>",
+        "<domainbackup><disks><disk name='vda' backup='yes' type='block'><target dev='/dev/x'/></disk></disks></domainbackup>",
+    ],
+)
+def test_somebody_elses_backup_has_no_target_of_ours(text: str) -> None:
+    assert backup_target(text) == ""
+
+
+def test_a_disk_is_found_by_its_file() -> None:
+    text = render(make_spec(), Shape(), "qemu", rescue=True)
+    assert disk_of(text, str(_FOLDER.disk)) == "vdb"
+    with pytest.raises(errors.DriverError):
+        disk_of(text, "/elsewhere")
+
+
+def test_an_agent_is_there_once_its_channel_is_connected() -> None:
+    text = render(make_spec(), Shape(), "qemu")
+    name = 'name="org.qemu.guest_agent.0"'
+    assert not agent_connected(text)
+    assert not agent_connected(text.replace(name, f'{name} state="disconnected"'))
+    assert agent_connected(text.replace(name, f'{name} state="connected"'))
+    assert not agent_connected(text.replace(name, 'name="com.redhat.spice.0" state="connected"'))
 
 
 _ANY = st.text(st.characters(codec="utf-8"), max_size=40)

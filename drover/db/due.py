@@ -1,0 +1,63 @@
+"""Instances that wait for something nobody asks for: a restart, or the end of a soft-delete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, exists, select, update
+
+from drover.clock import to_iso
+from drover.db.instance import to_value
+from drover.db.schema import host, instance, operation
+from drover.objects.host import HostIdentity
+from drover.objects.instance import Instance
+from drover.states import PowerState, VmState
+
+__all__ = ["booted", "restart_on", "to_reclaim", "to_restart"]
+
+_I = instance.c
+
+
+def booted(conn: Connection, who: HostIdentity) -> bool:
+    """Whether a known host has booted since it last registered; its row is held."""
+    query = select(host.c.boot_id).where(host.c.name == who.host).with_for_update()
+    return conn.execute(query).scalar() not in (None, who.boot_id)
+
+
+def restart_on(conn: Connection, name: str, now: datetime) -> None:
+    """Those that should run on this host are to be started again, once they are seen off there."""
+    here = (_I.host == name, _I.vm_state == VmState.ACTIVE.value, _I.deleted_at.is_(None), _I.restart_at.is_(None))
+    conn.execute(update(instance).where(*here).values(restart_at=to_iso(now)))
+
+
+def to_restart(conn: Connection, most: int) -> list[Instance]:
+    """Idle ones that were seen off and are to be started, longest off first; rows that another holds are skipped."""
+    return [to_value(row) for row in conn.execute(_TO_RESTART, {"most": most})]
+
+
+def to_reclaim(conn: Connection, before: datetime, most: int) -> list[Instance]:
+    """Idle and unlocked ones soft-deleted *before*, oldest first; rows that another holds are skipped."""
+    return [to_value(row) for row in conn.execute(_TO_RECLAIM, {"before": to_iso(before), "most": most})]
+
+
+_IDLE = ~exists().where(operation.c.instance_uuid == _I.uuid, operation.c.unfinished == 1)
+_TO_RESTART = (
+    select(instance)
+    .where(
+        _I.restart_at.is_not(None),
+        _I.vm_state == VmState.ACTIVE.value,
+        _I.power_state.in_((PowerState.SHUTDOWN.value, PowerState.CRASHED.value)),
+        _I.deleted_at.is_(None),
+        _IDLE,
+    )
+    .order_by(_I.restart_at, _I.uuid)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_TO_RECLAIM = (
+    select(instance)
+    .where(_I.soft_deleted_at < bindparam("before"), _I.locked == 0, _I.deleted_at.is_(None), _IDLE)
+    .order_by(_I.soft_deleted_at, _I.uuid)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)

@@ -1,0 +1,52 @@
+"""Another boot of a host waits until the present one has said nothing for a lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from drover import errors
+from drover.conf.times import TimeSettings
+from drover.objects.host import HostIdentity, Inventory, Registration
+from tests.functional.conductor.conftest import CTX, Fleet
+
+LEASE_S = 0.5
+
+
+@pytest.fixture
+def times() -> TimeSettings:
+    return TimeSettings(join_window_s=0.0, lease_factor=0.1)
+
+
+def _register(fleet: Fleet, **identity: str) -> int:
+    who = {"host": "h1", "host_uuid": "uuid-h1", "machine_id": "m", "boot_id": "b", **identity}
+    inventory = Inventory(vcpus=4, memory_mib=8192, disk_gib=100, virt_types=("qemu",))
+    return fleet.api.register(CTX, Registration(identity=HostIdentity(**who), inventory=inventory)).session
+
+
+def test_another_boot_is_let_in_when_the_present_one_kept_silent_while_it_asked(fleet: Fleet) -> None:
+    session = _register(fleet)
+    fleet.runtime.sleep(2 * LEASE_S)
+    with pytest.raises(errors.HostStillSpeaks):  # silent, but nobody asked meanwhile
+        _register(fleet, boot_id="c")
+    fleet.runtime.sleep(2 * LEASE_S)
+    assert _register(fleet, boot_id="c") == session + 1
+
+
+def test_another_boot_is_kept_out_while_the_present_one_speaks(fleet: Fleet) -> None:
+    agent = fleet.agent("h1")
+    for _ in range(2):
+        with pytest.raises(errors.HostStillSpeaks):
+            _register(fleet, boot_id="c")
+        fleet.runtime.sleep(1.2)  # over a lease; liveness is written once a second
+        agent.sync()
+
+
+def test_a_new_agent_of_the_same_boot_is_let_in_at_once(fleet: Fleet) -> None:
+    session = _register(fleet)
+    assert _register(fleet) == session + 1
+
+
+def test_another_machine_is_another_matter(fleet: Fleet) -> None:
+    _register(fleet)
+    with pytest.raises(errors.HostNameTaken):
+        _register(fleet, boot_id="c", host_uuid="another")

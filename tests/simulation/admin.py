@@ -1,0 +1,82 @@
+"""What an operator does: prepares the fleet, adopts a host, settles a restored database."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from drover import errors, retry
+from drover.clock import to_iso
+from drover.db import catalog
+from drover.db import image as images
+from drover.db.schema import instance, operation
+from drover.objects import codec
+from drover.objects.catalog import Flavor, Image, ImageStatus, Network, NetworkKind
+from drover.objects.operation import ErrorInfo
+from drover.rpc import conductor
+from drover.rpc.context import RequestContext
+from drover.rpc.contract import client
+from drover.states import VERBS, OperationState, VmState
+from tests.simulation.kernel import EPOCH
+from tests.simulation.weather import USERS
+from tests.simulation.world import World
+
+__all__ = ["CTX", "adopt", "prepare", "settle_restored"]
+
+CTX = RequestContext(request_id="req-simulation")
+
+
+def prepare(world: World) -> None:
+    """A flavor, an image and a network."""
+    with world.store.database.write() as conn:
+        catalog.put_flavor(conn, Flavor(id="f", name="small", vcpus=1, memory_mib=512, disk_gib=1, created_at=EPOCH))
+        image = Image(
+            id="00000000-0000-0000-0000-0000000000aa",
+            name="img",
+            status=ImageStatus.ACTIVE,
+            url="http://127.0.0.1/i",
+            created_at=EPOCH,
+        )
+        images.add(conn, image, EPOCH)
+        network = Network(
+            id="n",
+            name="net",
+            kind=NetworkKind.NAT,
+            cidr="10.1.0.0/24",
+            gateway="10.1.0.1",
+            bridge="drvn",
+            first="10.1.0.2",
+            last="10.1.0.254",
+            mac_index=1,
+            created_at=EPOCH,
+        )
+        catalog.put_network(conn, network)
+
+
+def adopt(world: World, host: str) -> None:
+    """``drover host adopt``, until a conductor answers."""
+    api = client(conductor.CONTRACT, world.bus.attach(USERS, world.outside))
+
+    def ask() -> None:
+        try:
+            api.host_adopt(CTX, host)
+        except errors.HostNotFound:
+            return  # it never registered: there is nobody's place to take
+
+    retry.while_unavailable(world.outside, ask, patience_s=5000.0)
+
+
+def settle_restored(world: World) -> None:
+    """What must be done to an old copy of the database before any conductor or scheduler sees it.
+
+    An operation that was under way when the copy was made has long ended, somewhere, somehow: it fails as
+    ``OutcomeUnknown``, and what it was building is not built again, since it may run.  Placements stay as they are.
+    """
+    error = ErrorInfo(code=errors.OutcomeUnknown.code, message="the database was restored", retryable=False)
+    ended = {"state": OperationState.FAILED.value, "unfinished": None, "error": codec.to_json(error)}
+    placing = [verb.action.value for verb in VERBS.values() if verb.places]
+    o = operation.c
+    with world.store.database.write() as conn:
+        built = sa.select(o.instance_uuid).where(o.unfinished == 1, o.action.in_(placing))
+        conn.execute(sa.update(instance).where(instance.c.uuid.in_(built)).values(vm_state=VmState.ERROR.value))
+        at = to_iso(world.outside.clock.now())
+        conn.execute(sa.update(operation).where(o.unfinished == 1).values(finished_at=at, **ended))

@@ -1,0 +1,126 @@
+"""The checkers see what they are there for: each promise broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from agent.virt.fake_store import GuestRecord
+from drover.db.schema import metadata
+from drover.states import Action, PowerState
+from tests.simulation.machine import FOREIGN
+from tests.simulation.plan import Plan
+from tests.simulation.promises import at_rest
+from tests.simulation.store import Store
+from tests.simulation.world import World
+
+GUEST = GuestRecord(uuid="u", name="drover-u", deployment_id="d", epoch=1, defined=True)
+RUNNING = replace(GUEST, power_state=PowerState.RUNNING)
+
+
+@pytest.fixture
+def world(store: Store) -> Iterator[World]:
+    made = World(Plan(seed=1), store)
+    yield made
+    made.close()
+
+
+def _insert(store: Store, table: str, **values: object) -> None:
+    numbers = (sa.Integer, sa.Float)
+    columns = {c.name: 0 if isinstance(c.type, numbers) else "" for c in metadata.tables[table].c if not c.nullable}
+    with store.database.write() as conn:
+        conn.execute(metadata.tables[table].insert(), {**columns, **values})
+
+
+def _breaks(world: World, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        world.watch.check()
+
+
+def test_a_guest_that_runs_twice(world: World) -> None:
+    for name in ("h1", "h2"):
+        world.machines[name].guests.put(RUNNING)
+    _breaks(world, "promise 1: u runs on")
+
+
+def test_two_placements_that_may_run(world: World, store: Store) -> None:
+    for name in ("h1", "h2"):
+        _insert(store, "allocation", instance_uuid="u", host=name, epoch=1, state="permitted")
+    world.watch.committed()
+    _breaks(world, "promise 1: may run in two places")
+
+
+def test_a_host_with_more_claims_than_room(world: World, store: Store) -> None:
+    _insert(store, "host_capacity", host="h1", used_vcpus=2, total_vcpus=1)
+    world.watch.committed()
+    _breaks(world, "promise 2")
+
+
+def test_a_guest_destroyed_without_a_record(world: World, store: Store) -> None:
+    guests = world.machines["h1"].guests
+    guests.put(RUNNING)
+    guests.power_cut()
+    guests.delete("u")
+    _breaks(world, "promise 4: u of epoch 1 was destroyed")
+
+
+def test_a_guest_that_a_record_of_another_epoch_does_not_name(world: World, store: Store) -> None:
+    _insert(store, "allocation", instance_uuid="u", host="h1", epoch=1, state="leaving")
+    guests = world.machines["h1"].guests
+    guests.put(replace(RUNNING, epoch=1))
+    guests.delete("u")
+    world.watch.check()
+    guests.put(replace(RUNNING, epoch=2))
+    guests.delete("u")
+    _breaks(world, "promise 4: u of epoch 2")
+
+
+def test_a_foreign_domain_that_is_changed(world: World) -> None:
+    guests = world.machines["h1"].guests
+    foreign = guests.get(f"{FOREIGN}-h1")
+    assert foreign is not None
+    guests.put(replace(foreign, power_state=PowerState.SHUTDOWN))
+    _breaks(world, "promise 4: foreign-h1 on h1 is not ours")
+
+
+def test_a_guest_stopped_by_nobody(world: World) -> None:
+    guests = world.machines["h1"].guests
+    guests.put(RUNNING)
+    guests.put(GUEST)
+    _breaks(world, "promise 5")
+
+
+def test_a_guest_started_more_often_than_asked(world: World, store: Store) -> None:
+    _insert(store, "operation", id="o", instance_uuid="u", action="build", attempt=1)
+    guests = world.machines["h1"].guests
+    guests.put(replace(RUNNING, boots=1))
+    world.watch.check()
+    guests.put(replace(RUNNING, boots=2))
+    _breaks(world, "promise 6")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"unfinished": 1}, "promise 3: stuck"),
+        ({"state": "failed"}, "promise 7: build o failed without a reason"),
+        ({"state": "failed", "error": '{"code":"Internal","message":"?"}'}, "promise 7: build o failed by Internal"),
+        ({"finished_at": "2030-01-02T00:00:00.000000Z"}, "promise 3: build o took"),
+    ],
+)
+def test_an_operation_that_ends_badly(world: World, store: Store, values: dict[str, object], words: str) -> None:
+    world.start_all()
+    at = "2030-01-01T00:00:00.000000Z"
+    base = {"id": "o", "instance_uuid": "u", "action": "build", "created_at": at, "finished_at": at}
+    _insert(store, "operation", **{**base, **values})
+    with pytest.raises(AssertionError, match=words):
+        at_rest(world, ())
+
+
+def test_a_refusal_without_a_type(world: World) -> None:
+    world.start_all()
+    with pytest.raises(AssertionError, match="was refused by Internal"):
+        at_rest(world, [(Action.STOP, "Internal")])
