@@ -119,7 +119,7 @@ class FileGuestStore:
         self._torn = b""
         self._compact_at = _COMPACT_BYTES
         with self._lock:
-            self._path.touch()
+            self._path.touch(mode=0o600)
             self._refresh()
             if self._torn:
                 self._append(b"\n")  # a torn line must not swallow the next one
