@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from scheduler.host_table import BoolArray, HostTable, Resource
 from scheduler.spec import PlacementSpec
 
 __all__ = ["RoomFilter"]
 
 
-class RoomFilter:
+class RoomFilter(ABC):
     """Hosts on which :meth:`ask` of :attr:`resource` is free. *unit* follows the numbers in :meth:`explain`."""
 
     name: str
     resource: Resource
     unit: str
 
+    @abstractmethod
     def ask(self, spec: PlacementSpec) -> int:
-        raise NotImplementedError
+        """How much of the resource the request needs."""
 
     def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:
         return table.fits(self.resource, self.ask(spec))
