@@ -12,7 +12,7 @@ import pytest
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
-from tests.machine import Machine
+from tests.machine import Machine, running_machine
 from tests.needs import require
 
 
@@ -51,9 +51,5 @@ def rabbitmq_url(rabbitmq: PrivateRabbit) -> str:
 def machine() -> Iterator[Machine]:
     """A hypervisor host of this test run's own, in namespaces, with a libvirtd that tests may kill."""
     require("root", "netns", "libvirt", "qemu", "qemu-img")
-    host = Machine()
-    try:
-        host.up()
+    with running_machine() as host:
         yield host
-    finally:
-        host.down()

@@ -5,6 +5,7 @@ The driver under test runs outside and speaks to libvirtd by its socket; what ha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["Machine", "wait_until"]
+__all__ = ["Machine", "running_machine", "wait_until"]
 
 _SETUP = """
 set -e
@@ -148,6 +149,17 @@ class Machine:
 
     def _enter(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", "-t", str(self._pid), *_NAMESPACES, "--", *argv]
+
+
+@contextlib.contextmanager
+def running_machine() -> Iterator[Machine]:
+    """A host that goes with everything on it."""
+    host = Machine()
+    try:
+        host.up()
+        yield host
+    finally:
+        host.down()
 
 
 def _child_of(pid: int) -> int:

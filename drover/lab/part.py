@@ -84,8 +84,7 @@ class Parts:
 
     def end_all(self) -> None:
         """End everything that carries this lab's mark, whatever it is."""
-        while left := program.find(self._mark):
-            program.end(left)
+        program.end_all(lambda: program.find(self._mark))
 
     def _name(self, one: Program) -> str:
         return one.mark.removeprefix(self._mark)

@@ -123,11 +123,11 @@ class PrivateRabbit:
     def stop(self, timeout_s: float = 20.0) -> None:
         """Ask it to end, and end it when it does not; no process is left."""
         program.end((one for one in self._node() if one.name == "beam.smp"), grace_s=timeout_s)
-        program.end([*_running(self._mark_node), *_running(self._mark_epmd)])
+        program.end_all(lambda: [*_running(self._mark_node), *_running(self._mark_epmd)])
 
     def kill9(self) -> None:
         """As a crash of the broker; epmd lives on."""
-        program.end(self._node())
+        program.end_all(self._node)
 
     def control(self, *arguments: str, text: str = "", timeout_s: float = 60.0) -> str:
         """``rabbitmqctl`` with *text* on its standard input; what it prints.

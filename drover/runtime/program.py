@@ -10,13 +10,13 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drover.runtime import proc
 
-__all__ = ["CONT", "KILL", "STOP", "TERM", "VARIABLE", "Program", "end", "find", "send", "start", "wait"]
+__all__ = ["CONT", "KILL", "STOP", "TERM", "VARIABLE", "Program", "end", "end_all", "find", "send", "start", "wait"]
 
 #: environment variable that carries the mark
 VARIABLE = "DROVER_MARK"
@@ -133,6 +133,15 @@ def end(programs: Iterable[Program], *, grace_s: float = 0.0) -> None:
     for program in left:
         if not wait(program, _DEATH_S):
             raise TimeoutError(f"process {program.pid} ({program.name}) does not end")
+
+
+def end_all(found: Callable[[], Sequence[Program]]) -> None:
+    """Kill what *found* finds until it finds nothing: what one started while it was looked for goes too.
+
+    :raises TimeoutError: see :func:`end`.
+    """
+    while left := found():
+        end(left)
 
 
 def _open(program: Program) -> int | None:

@@ -26,6 +26,7 @@ from tests.contract.bus.probe import CONTRACT, Probe, ProbeAPI
 from tests.needs import require
 
 CTX = RequestContext(request_id="req-1")
+SEND_RETRIES = 1
 kombu: Any = importlib.import_module("kombu")  # half typed
 
 
@@ -48,7 +49,7 @@ class Ends:
     """A server and a client of one probe, on buses of their own."""
 
     def __init__(self, runtime: ThreadRuntime, broker: PrivateRabbit, stack: ExitStack) -> None:
-        settings = BusSettings(transport_url=broker.url, send_retries=1)
+        settings = BusSettings(transport_url=broker.url, send_retries=SEND_RETRIES)
         self.name = runtime.uuid()
         self.probe = Probe(runtime)
         self.serving = stack.enter_context(closing(RabbitBus(runtime, settings, name="serving")))
@@ -103,8 +104,9 @@ def test_a_call_whose_broker_dies_under_it_ends_typed(
     ends.probe.gate.set()
     broker.start()
     assert caller.join(90)
-    assert outcome.drain() in (["running"], ["CallTimeout"])
-    assert ends.probe.begun() == []  # it ran once
+    # Unavailable: the broker had delivered the message, and died before it told the sender so.
+    assert outcome.drain() in (["running"], ["CallTimeout"], ["BusUnavailable"])
+    assert len(ends.probe.begun()) <= SEND_RETRIES  # what was never confirmed is sent again: not once, but bounded
 
 
 def test_a_server_waits_for_the_broker(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:

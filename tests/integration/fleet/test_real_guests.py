@@ -43,19 +43,22 @@ def watch(real: Fleet, bystanders: list[Guest]) -> Iterator[None]:
         yield
 
 
+LONG = pytest.mark.long
+
+
 @pytest.mark.parametrize(
     ("part", "moment"),
     [
         ("conductor", "begun"),
-        ("scheduler", "asked"),
-        ("relay", "placed"),
-        ("host1.agent", "begun"),
+        pytest.param("scheduler", "asked", marks=LONG),  # what it does is seen on fake hosts as well
+        pytest.param("relay", "placed", marks=LONG),
+        pytest.param("host1.agent", "begun", marks=LONG),
         ("host1.agent", "permitted"),
         ("host1.libvirtd", "begun"),
-        ("host1.libvirtd", "permitted"),
-        ("host1.virtlogd", "begun"),
+        pytest.param("host1.libvirtd", "permitted", marks=LONG),
+        pytest.param("host1.virtlogd", "begun", marks=LONG),
         ("rabbitmq", "permitted"),
-        ("postgresql", "begun"),
+        pytest.param("postgresql", "begun", marks=LONG),
     ],
 )
 def test_builds_end_well_though_a_part_was_killed(real: Fleet, bystanders: list[Guest], part: str, moment: str) -> None:

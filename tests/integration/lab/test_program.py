@@ -70,13 +70,19 @@ def test_who_does_not_heed_a_request_is_killed(
     mark: str, tmp_path: Path, found: Callable[[str], list[Program]], runtime: ThreadRuntime
 ) -> None:
     ready = tmp_path / "ready"
-    program.start(
-        ["bash", "-c", f"trap '' TERM; touch {ready}; while :; do sleep 1; done"], mark=mark, log=tmp_path / "log"
-    )
-    found("bash")
-    while not ready.exists():
-        runtime.sleep(0.01)
+    program.start(["bash", "-c", f"trap '' TERM; touch {ready}; exec sleep 1000"], mark=mark, log=tmp_path / "log")
+    found("sleep")
+    assert ready.exists()
     program.end(program.find(mark), grace_s=0.1)
+    assert program.find(mark) == []
+
+
+def test_what_is_started_meanwhile_is_ended_too(
+    mark: str, tmp_path: Path, found: Callable[[str], list[Program]]
+) -> None:
+    program.start(["bash", "-c", "while :; do sleep 1000 & sleep 0.005; done"], mark=mark, log=tmp_path / "log")
+    found("sleep")
+    program.end_all(lambda: program.find(mark))
     assert program.find(mark) == []
 
 
