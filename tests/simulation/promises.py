@@ -35,6 +35,9 @@ def under_way(world: World) -> list[Any]:
     return [
         *world.store.rows("SELECT id, action, state, attempt, host FROM operation WHERE unfinished = 1"),
         *([] if world.watch.amnesia else _unsettled(world)),
+        *world.store.rows(
+            "SELECT uuid, soft_deleted_at FROM instance WHERE soft_deleted_at <> '' AND deleted_at IS NULL"
+        ),
         *(name for name in world.names() if world.incarnation(name) is None),
     ]
 
