@@ -130,6 +130,8 @@ def _records_and_guests_agree(world: World) -> None:
             expected = power_state if vm_state == "rescued" else _POWER[vm_state]
             assert guest.power_state == expected, f"{words}, its guest is {guest.power_state}"
             assert placements.get((uuid, host)) == epoch, f"{words} without a placement"
+            own = guest.rescue == (vm_state == "rescued")
+            assert own or not guest.active, f"{words}, its guest runs the wrong system"
     for (uuid, host), guest in seen.items():
         assert (uuid, host) in placements, f"remains on {host} that no record entitles to clean up: {guest}"
     for uuid, host in placements:
