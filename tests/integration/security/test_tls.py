@@ -32,6 +32,7 @@ from drover.rpc.contract import Endpoint
 from drover.rpc.transport import RabbitBus
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
+from tests.broker import started_broker
 from tests.contract.bus.probe import CONTRACT, Probe
 from tests.integration.security.authority import Authority
 from tests.needs import require
@@ -66,16 +67,8 @@ def _by_another_name(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def broker(papers: Papers, runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
-    require("rabbitmq")
-    directory = tempfile.mkdtemp(prefix="drover-mq-")
-    port, dist_port, epmd_port = free_ports(3)
-    node = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port, tls=papers.server)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
-        shutil.rmtree(directory)
+    with started_broker(runtime, tls=papers.server) as started:
+        yield started
 
 
 def _bus(papers: TlsFiles, broker: PrivateRabbit) -> BusSettings:
