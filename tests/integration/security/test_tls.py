@@ -20,15 +20,19 @@ from drover import errors
 from drover.conf.bus import BusSettings
 from drover.conf.database import DatabaseSettings
 from drover.conf.depot import DepotSettings
+from drover.conf.event import EventSettings
 from drover.db import migration
 from drover.db.engine import Database
 from drover.depot import TokenPurpose, make_token
 from drover.lab.postgres import PrivatePostgres
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.lab.tls import TlsFiles
+from drover.objects.event import host_event
 from drover.objects.guest import ImageSource
 from drover.rpc.bus import Address, Message
 from drover.rpc.contract import Endpoint
+from drover.rpc.event import Interest
+from drover.rpc.rabbit_event import RabbitEvents, RabbitReader
 from drover.rpc.transport import RabbitBus
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
@@ -89,6 +93,19 @@ def test_the_bus_works_with_certificates_on_both_sides(
         bus.serve(Address("probe", "secure"), Endpoint(CONTRACT, Probe(runtime)), 2)
         message = Message(method="echo", args={"value": {"x": 1}}, context={"request_id": "r"})
         assert bus.call(Address("probe", "secure"), message, 60.0)["value"] == {"x": 1}
+
+
+def test_events_work_with_certificates_on_both_sides(
+    papers: Papers, broker: PrivateRabbit, runtime: ThreadRuntime
+) -> None:
+    settings = _bus(papers.client, broker)
+    with (
+        closing(RabbitReader(runtime, settings, Interest())) as reader,
+        closing(RabbitEvents(runtime, settings, EventSettings(), "secure")) as sink,
+    ):
+        reader.read(0.2)  # bound
+        sink.publish([host_event("h1", "up")])
+        assert [event.subject for event in reader.read(60.0)] == ["h1"]
 
 
 @pytest.mark.parametrize(
