@@ -137,7 +137,11 @@ class Observations:
             return False
         usage = stats.guests.get(guest.uuid) if stats else None
         self._pending[guest.uuid] = Observation(
-            instance_uuid=guest.uuid, epoch=guest.epoch, power_state=guest.power_state, usage=usage
+            instance_uuid=guest.uuid,
+            epoch=guest.epoch,
+            power_state=guest.power_state,
+            usage=usage,
+            rescue=guest.rescue,
         )
         changed = self._known.get(guest.uuid) != guest.power_state
         self._known[guest.uuid] = guest.power_state

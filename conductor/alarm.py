@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from drover import log
 from drover.db import notice
+from drover.db.restored import ALARM
 from drover.objects.event import Event, EventKind
 
 __all__ = ["ALARMS", "AlarmKind", "AlarmRule", "clear_alarms", "raise_alarm"]
@@ -26,6 +27,7 @@ class AlarmKind(StrEnum):
     ORPHAN_DOMAIN = "OrphanDomain"
     RESTARTS_EXHAUSTED = "RestartsExhausted"
     DEAD_LETTER = "DeadLetter"
+    OLD_DATABASE = ALARM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,14 @@ ALARMS: Mapping[str, AlarmRule] = {
         meaning="an item of its sync can never be applied; it was kept in `[conductor] dead_letter_dir`",
         cleared="`drover alarm clear DeadLetter HOST`",
         cure="a defect of Drover: report it with the letter; `drover doctor` shows what is left undone",
+        acknowledged=True,
+    ),
+    AlarmKind.OLD_DATABASE: AlarmRule(
+        about="`database`",
+        meaning="a host is in a session that the database has yet to give, so it is an old copy: nothing begins, and no "
+        "agent is answered",
+        cleared="`drover db restored`, or `drover alarm clear OldDatabase database` when the host is mistaken",
+        cure="stop all conductors and schedulers, `drover db restored`, start them",
         acknowledged=True,
     ),
 }

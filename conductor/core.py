@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from conductor.alarm import AlarmKind, raise_alarm
 from conductor.effect import Applied, Owner
 from conductor.order import OrderBook
+from conductor.past import Past
 from conductor.points import Commit
 from conductor.waiter import Waiter
 from drover import errors, log
 from drover.conf.conductor import ConductorSettings
 from drover.conf.times import TimeSettings
 from drover.db.engine import Database
+from drover.db.restored import SUBJECT
 from drover.objects.instance import Instance
 from drover.objects.operation import Operation
 from drover.objects.sync import Order
@@ -53,14 +56,31 @@ class Core:
     discard_image: Callable[[str], None]  # removes an image's bytes from the depot
     points: Points = field(default_factory=NoPoints)  # where tests stop it
     events: EventSink = field(default_factory=NoEvents)
+    past: Past = field(default_factory=Past)
 
     @contextmanager
     def transaction(self, commit: Commit) -> Iterator[Connection]:
-        """One transaction of the database; see :meth:`drover.db.engine.Database.write` for what it raises."""
-        with self.database.write() as conn:
+        """One transaction of the database; see :meth:`write` for what it raises."""
+        with self.write() as conn:
             yield conn
             self.points.hit(commit)
         self.points.hit(f"{commit}.done")
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """:meth:`drover.db.engine.Database.write`, for what a restored database must not begin.
+
+        :raises errors.OldDatabase: it is one, and nobody has settled it.
+        """
+        self.past.check()
+        return self.database.write()
+
+    def halt(self, exc: errors.OldDatabase) -> None:
+        """Begin nothing more, and tell the other conductors and an operator; once, whoever comes with it."""
+        if not self.past.detail:
+            self.past.detail = str(exc.kwargs["detail"])
+            with self.database.write() as conn:
+                told = raise_alarm(conn, AlarmKind.OLD_DATABASE, SUBJECT, self.past.detail, self.runtime.clock.now())
+            self.events.publish(told)
 
     def owner(self) -> Owner:
         """This conductor, now."""

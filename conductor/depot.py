@@ -92,19 +92,19 @@ class Depot:
             self._server = None
 
     def sweep(self) -> None:
-        """Remove bytes that no image has: a delete or a refusal was cut between its row and its files."""
-        # Files first, rows second: a file's row is older than the file.
+        """Remove bytes of deleted and refused images: one was cut between its row and its files.
+
+        What no record knows stays: the database may be an old copy, and the file an instance's only disk.
+        """
         found = self.store.image_ids()
         with self._database.read() as conn:
+            deleted = image_rows.deleted(conn, found)
             statuses = image_rows.statuses(conn, found)
-        for image_id in sorted(found):
-            match statuses.get(image_id):
-                case None:
-                    self.store.remove(image_id)
-                case ImageStatus.ERROR:
-                    self.store.remove_bytes(image_id)
-                case _:
-                    pass
+        for image_id in sorted(deleted):
+            self.store.remove(image_id)
+        for image_id in sorted(statuses):
+            if statuses[image_id] is ImageStatus.ERROR:
+                self.store.remove_bytes(image_id)
 
     # what the handler asks
 

@@ -51,8 +51,11 @@ class Reaper:
         """Judge hosts, take over expired operations, begin what is due by itself; answers the number of hosts.
 
         :param echo: whether this conductor's own message came back through the broker.
-        :raises errors.Unavailable: the database is not there; the next round does it.
+        :raises errors.Unavailable: the database is not there, or an old copy; the next round does it.
         """
+        with self._core.database.read() as conn:
+            self._core.past.look(conn)
+        self._core.past.check()
         judgement, pulses = self._judge(echo=echo)
         self._settle_fenced(pulses)
         views = {

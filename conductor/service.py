@@ -11,6 +11,7 @@ from conductor.dead_letter import DeadLetters
 from conductor.depot import Depot
 from conductor.depot_store import DepotStore
 from conductor.order import OrderBook
+from conductor.past import Past
 from conductor.reaper import Reaper
 from conductor.rpc.endpoint import ConductorEndpoint, WaitEndpoint
 from conductor.waiter import Waiter
@@ -77,6 +78,7 @@ class Conductor:
         self._points = points or NoPoints()
         self.events: EventSink = NoEvents()  # set before the start
         self._stop = runtime.event()
+        self._past = Past()
         self._servers: list[Server] = []
         self._depot: Depot | None = None
         self._round: Task | None = None
@@ -117,7 +119,10 @@ class Conductor:
             self._round.join(10.0)
 
     def _deployment(self) -> Deployment:
-        return deployment.ensure_deployment(self._database, self._runtime)
+        found = deployment.ensure_deployment(self._database, self._runtime)
+        with self._database.read() as conn:
+            self._past.look(conn)
+        return found
 
     def _core(self, found: Deployment) -> Core:
         options, clock = self._options, self._runtime.clock
@@ -143,6 +148,7 @@ class Conductor:
             discard_image=DepotStore(Path(depot.directory)).remove,
             points=self._points,
             events=self.events,
+            past=self._past,
         )
 
     # --- periodic ------------------------------------------------------------------------------------------
@@ -151,8 +157,8 @@ class Conductor:
         reaper, purge = Reaper(core), PurgeWorkflow(core)
         while not self._stop.wait(core.times.reap_interval_s):
             try:
-                sync.fleet_size(reaper.round(echo=self._echo()))
                 self._beat()
+                sync.fleet_size(reaper.round(echo=self._echo()))
                 purge.tick()
             except errors.Unavailable as exc:
                 LOG.warning("round not done", error=exc)

@@ -243,6 +243,14 @@ class InstanceNotPlaced(Conflict):
     template = "cannot {action} instance {instance}: no host has it"
 
 
+class InstanceElsewhere(Conflict):
+    """Started it might run twice: hosts show domains of it that no record names, or an old database was restored and
+    they were not heard since."""
+
+    code = "InstanceElsewhere"
+    template = "cannot {action} instance {instance}: {hosts} may run it without a record; see drover doctor"
+
+
 class OperationNotCancellable(Conflict):
     code = "OperationNotCancellable"
     template = "a {action} cannot be cancelled (operation {operation_id})"
@@ -506,6 +514,13 @@ class StoreBusy(Unavailable):
     template = "database busy: {detail}"
 
 
+class OldDatabase(Unavailable):
+    """A host was given a session that the database has yet to give: its newer rows are lost, and nothing may begin."""
+
+    code = "OldDatabase"
+    template = "the database is an old copy: {detail}; stop all conductors and schedulers, then run: drover db restored"
+
+
 class StoreConflict(Conflict):
     """A row stands against what was written. *constraint* is its name in drover.db.schema, "" when not told."""
 
@@ -529,6 +544,13 @@ class SchemaMismatch(DroverError):
 class DatabaseInUse(Conflict):
     code = "DatabaseInUse"
     template = "database file {path} is in use by another process"
+
+
+class ServicesConnected(Conflict):
+    """What is about to be settled must not be read or written by anybody else."""
+
+    code = "ServicesConnected"
+    template = "{connections} other connections of Drover to the database: stop all conductors and schedulers first"
 
 
 class LabFailed(DroverError):

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 __all__ = [
     "FINAL_STATES",
+    "STARTING",
     "UNFINISHED_STATES",
     "VERBS",
     "Action",
@@ -246,6 +247,14 @@ VERBS: dict[Action, Verb] = {
         _lifecycle(Action.RESTORE, {VmState.SOFT_DELETED}, VmState.ACTIVE, "restoring"),
     )
 }
+
+
+#: verbs on an instance that exists after which its guest runs
+STARTING = frozenset(
+    verb.action
+    for verb in VERBS.values()
+    if verb.end in (VmState.ACTIVE, VmState.RESCUED) and verb.action is not Action.BUILD
+)
 
 
 def allowed(action: Action, vm_state: VmState) -> bool:

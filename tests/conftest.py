@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from drover.lab.rabbitmq import PrivateRabbit
-from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
+from tests.broker import started_broker
 from tests.machine import Machine, running_machine
 from tests.needs import require
 
@@ -29,16 +26,8 @@ def runtime() -> ThreadRuntime:
 @pytest.fixture(scope="session")
 def rabbitmq(runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
     """A broker of this test run's own, which tests may kill but must start again."""
-    require("rabbitmq")
-    directory = Path(tempfile.mkdtemp(prefix="drover-mq-"))  # short, and reachable by the broker's user
-    port, dist_port, epmd_port = free_ports(3)
-    broker = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.stop()
-        shutil.rmtree(directory)
+    with started_broker(runtime) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -148,9 +148,17 @@ class Fleet:
 
     def drover(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """The command line, as a user of this lab."""
-        command = [str(Path(sys.executable).with_name("drover")), *arguments]
-        environment = {**os.environ, "DROVER_CONFIG": str(self.lab.config_file), "NO_COLOR": "1", "COLUMNS": "200"}
+        command, environment = self._command(arguments)
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s)
+
+    def drover_lines(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, told line by line while it runs; leaving the block as a context manager waits for its end."""
+        command, environment = self._command(arguments)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    def _command(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        command = [str(Path(sys.executable).with_name("drover")), *arguments]
+        return command, {**os.environ, "DROVER_CONFIG": str(self.lab.config_file), "NO_COLOR": "1", "COLUMNS": "200"}
 
     # around it
 

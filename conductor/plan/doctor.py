@@ -158,9 +158,15 @@ RULES: Mapping[str, Rule] = {
     ),
     "DepotStray": Rule(
         subject="depot file {id}",
-        what="the depot has bytes of an image that nobody has",
+        what="the depot has bytes of an image that was deleted",
         why="it takes room; a conductor was killed between the image's record and its file",
         cure="healed by removing the file",
+    ),
+    "DepotUnknown": Rule(
+        subject="depot file {id}",
+        what="the depot has {size_bytes} bytes of an image that no record knows",
+        why="the database was restored, and does not know what was uploaded or shelved since the copy was made",
+        cure="make an image of it (drover image create --file), or remove the file",
     ),
     "NoService": Rule(
         subject="service {kind}",

@@ -39,6 +39,7 @@ class Situation:
     placements: Sequence[Placement]
     up: frozenset[str]  # of the hosts in placements
     fenced: frozenset[str]
+    elsewhere: Sequence[str] = ()  # hosts that may have a domain of it without a record
     image_there: bool
     now: datetime
 
@@ -151,6 +152,8 @@ def _no_retry(s: Situation) -> str:
         return f"{s.current[0].host} holds it"
     if left := [p.host for p in s.leaving if p.host not in s.fenced]:
         return f"it may still run on {', '.join(left)}, which has not cleaned up: wait for that, or fence the host"
+    if s.elsewhere:
+        return f"{', '.join(s.elsewhere)} may run it without a record: see drover doctor"
     if not s.image_there:
         return f"image {it.image_name or it.image_id} was deleted"
     return ""

@@ -16,7 +16,7 @@ from conductor.points import Commit
 from conductor.rule.verb import check_fit, check_parameters, check_same_kind
 from drover import errors, log, retry
 from drover.db import image as images
-from drover.db import instance, notice, operation, placement
+from drover.db import instance, notice, operation, orphan, placement
 from drover.objects import codec
 from drover.objects.catalog import Image, ImageStatus
 from drover.objects.instance import Instance
@@ -25,7 +25,7 @@ from drover.objects.placement import Placement
 from drover.objects.sync import Order
 from drover.rpc.context import RequestContext
 from drover.runtime.joiner import Joiner
-from drover.states import VERBS, Action, OperationState
+from drover.states import STARTING, VERBS, Action, OperationState
 
 __all__ = ["ActionWorkflow"]
 
@@ -144,6 +144,8 @@ class ActionWorkflow:
         if busy is not None and joins(action, busy):
             return busy
         refuse(action, job.params, target, busy, core.runtime.clock.now())
+        if action in STARTING and (hosts := orphan.hosts_of(conn, target.uuid, anywhere=VERBS[action].places)):
+            raise errors.InstanceElsewhere(action=action.value, instance=target.name, hosts=", ".join(hosts))
         op = core.new_operation(job.ctx, target, action, job.params)
         return plan_verb(op, target, busy, here, self._image(conn, action, job.params, target))
 

@@ -46,7 +46,7 @@ class DispatchWorkflow:
         self._core.after(applied)
 
     def _fail(self, operation_ids: Sequence[str]) -> effect.Applied:
-        with self._core.database.write() as conn:
+        with self._core.write() as conn:
             found = operation.find(conn, operation_ids, lock=True)
             effects: list[effect.Effect] = []
             for op in found.values():

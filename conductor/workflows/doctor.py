@@ -126,12 +126,15 @@ class DoctorWorkflow:
         files = {image_id for image_id in depot.image_ids() if looks_like_id(image_id)}
         with self._core.database.read() as conn:
             known = {image.id: image for image in images.list_all(conn)}
+            deleted = images.deleted(conn, files)
         for image in known.values():
             if image.status is ImageStatus.ACTIVE and not image.url and depot.size(image.id) != image.size_bytes:
                 row = {"id": image.id, "name": image.name, "size_bytes": image.size_bytes}
                 yield _found("ImageBytesMissing", {**row, "found": depot.size(image.id)})
-        for image_id in sorted(files - known.keys()):
+        for image_id in sorted(deleted):
             yield _found("DepotStray", {"id": image_id}, partial(self._remove, depot, image_id))
+        for image_id in sorted(files - known.keys() - deleted):
+            yield _found("DepotUnknown", {"id": image_id, "size_bytes": depot.size(image_id)})
 
     def _remove(self, depot: DepotStore, image_id: str) -> bool:
         with self._core.database.read() as conn:

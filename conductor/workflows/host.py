@@ -134,7 +134,7 @@ class HostWorkflow:
 
     def _forget(self, name: str) -> tuple[Host, Planned, effect.Applied]:
         core = self._core
-        with core.database.write() as conn:
+        with core.write() as conn:
             host.hold(conn, name)  # no claim comes in between
             it, planned = self._plan_forget(conn, name, lock=True)
             applied = effect.apply(conn, planned.effects, core.owner())
@@ -173,7 +173,7 @@ def settle(core: Core, name: str, word: Fence) -> Planned:
 
 
 def _settle(core: Core, name: str, word: Fence) -> tuple[Planned, effect.Applied]:
-    with core.database.write() as conn:
+    with core.write() as conn:
         planned = _plan(conn, core, name, word, lock=True)
         applied = effect.apply(conn, planned.effects, core.owner())
         # What was deleted before and only waits to be cleaned up there needs no address any more.

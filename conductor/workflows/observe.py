@@ -31,6 +31,7 @@ def observe(conn: Connection, request: SyncRequest, now: datetime) -> list[Event
             "epoch": item.epoch,
             "power": item.power_state.value,
             "seen": codec.to_json(item.usage) if item.usage is not None else None,
+            "rescue": int(item.rescue) if item.rescue is not None else None,
         }
         for item in sorted(request.observations, key=lambda o: o.instance_uuid)
     ]
@@ -72,6 +73,10 @@ _POLICY = (
 )
 
 
+_SEEN = {"uuid": "text", "epoch": "integer", "power": "text", "seen": "text", "rescue": "integer"}
+#: a rescue or unrescue that was cancelled had come too far
+_IN_RESCUE = f"vm_state IN ('{VmState.ACTIVE}', {_WAKES}) AND o.power = '{PowerState.RUNNING}' AND o.rescue = 1"
+_OUT_OF_RESCUE = f"vm_state = '{VmState.RESCUED}' AND o.power = '{PowerState.RUNNING}' AND o.rescue = 0"
 #: what the instance was, where RETURNING can tell
 _OLD = """, (
     SELECT uuid AS old_uuid, vm_state AS old_vm_state, power_state AS old_power_state FROM instance
@@ -80,7 +85,7 @@ _OLD = """, (
 
 def _statement(dialect: str) -> TextClause:
     """A guest that changed by itself changes its instance's vm_state (Nova's periodic power sync does the same)."""
-    seen = recordset(dialect, "rows", {"uuid": "text", "epoch": "integer", "power": "text", "seen": "text"})
+    seen = recordset(dialect, "rows", _SEEN)
     both = dialect == "postgresql"
     old = "old_vm_state, old_power_state" if both else "'' AS old_vm_state, '' AS old_power_state"
     told = ", ".join(f"instance.{name}" for name in instance.TOLD)
@@ -89,6 +94,10 @@ def _statement(dialect: str) -> TextClause:
 UPDATE instance SET
     power_state = o.power,
     vm_state = CASE
+        WHEN {_IN_RESCUE} AND {_IDLE}
+            THEN '{VmState.RESCUED}'
+        WHEN {_OUT_OF_RESCUE} AND {_IDLE}
+            THEN '{VmState.ACTIVE}'
         WHEN vm_state = '{VmState.ACTIVE}' AND {_OFF} AND restart_at IS NULL AND NOT {_POLICY} AND {_IDLE}
             THEN '{VmState.STOPPED}'
         WHEN vm_state = '{VmState.PAUSED}' AND {_OFF} AND {_IDLE}

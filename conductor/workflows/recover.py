@@ -12,7 +12,7 @@ from conductor.effect import Anew, Applied, Effect, Vm
 from conductor.plan.recover import Situation, diagnose, options, plan_delete, plan_reset
 from conductor.plan.sync import info
 from drover import errors, log, retry
-from drover.db import host, instance, operation, placement
+from drover.db import host, instance, operation, orphan, placement
 from drover.db import image as images
 from drover.objects.event import operation_event
 from drover.objects.operation import Operation
@@ -62,13 +62,14 @@ class RecoverWorkflow:
             placements=placements,
             up=frozenset(p.host for p in pulses if p.up),
             fenced=frozenset(p.host for p in pulses if p.fence is not None),
+            elsewhere=orphan.hosts_of(conn, uuid, anywhere=True),
             image_there=images.find(conn, it.image_id) is not None,
             now=self._core.runtime.clock.now(),
         )
 
     def _cure(self, ctx: RequestContext, ref: str, cure: Cure) -> tuple[Recovery, Applied]:
         core = self._core
-        with core.database.write() as conn:
+        with core.write() as conn:
             s = self._situation(conn, ctx, ref, lock=True)
             if s.instance.locked:
                 raise errors.InstanceLocked(instance=s.instance.name)

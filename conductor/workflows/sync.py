@@ -11,6 +11,7 @@ from conductor import effect
 from conductor.core import Core
 from conductor.dead_letter import DeadLetters
 from conductor.effect import Applied
+from conductor.past import witnessed
 from conductor.plan.sync import Facts, SyncPlan, choose_orders, plan_begun, plan_drops, plan_gone, plan_result
 from conductor.points import Commit
 from conductor.workflows.observe import observe
@@ -52,7 +53,7 @@ class SyncWorkflow:
         """Open a session (see the contract)."""
         core = self._core
         now = core.runtime.clock.now()
-        with core.database.write() as conn:
+        with core.write() as conn:
             booted = core.settings.resume_guests_state_on_host_boot and due.booted(conn, registration.identity)
             session = host.register(conn, registration, now)
             if booted:
@@ -157,7 +158,11 @@ class SyncWorkflow:
         return sound, rejected
 
     def _transaction(self, requests: Sequence[SyncRequest]) -> list[SyncReply | Exception]:
-        replies, applied = retry.while_busy(self._core.runtime, lambda: self._write(requests))
+        try:
+            replies, applied = retry.while_busy(self._core.runtime, lambda: self._write(requests))
+        except errors.OldDatabase as exc:
+            self._core.halt(exc)
+            raise
         self._core.after(applied)
         return replies
 
@@ -165,6 +170,8 @@ class SyncWorkflow:
         core = self._core
         with core.transaction(_weightiest(requests)) as conn:
             known = host.sessions(conn, (r.host for r in requests))
+            if proof := witnessed(requests, known):
+                raise errors.OldDatabase(detail=proof)
             live = [r for r in requests if known.get(r.host, (0, 0))[0] == r.session]
             facts = self._facts(conn, live)
             plans = {id(r): _decide(r, facts) for r in live}

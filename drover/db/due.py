@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 
 from drover.clock import to_iso
 from drover.db.instance import to_value
-from drover.db.schema import host, instance, operation
+from drover.db.schema import host, instance, operation, orphan
 from drover.objects.host import HostIdentity
 from drover.objects.instance import Instance
 from drover.states import PowerState, VmState
@@ -49,6 +49,7 @@ _TO_RESTART = (
         _I.power_state.in_((PowerState.SHUTDOWN.value, PowerState.CRASHED.value)),
         _I.deleted_at.is_(None),
         _IDLE,
+        ~exists().where(orphan.c.instance_uuid == _I.uuid),  # it may run elsewhere, without a record
     )
     .order_by(_I.restart_at, _I.uuid)
     .limit(bindparam("most"))

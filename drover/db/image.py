@@ -122,6 +122,12 @@ def statuses(conn: Connection, ids: Collection[str]) -> dict[str, ImageStatus]:
     return {row.id: ImageStatus(row.status) for row in rows}
 
 
+def deleted(conn: Connection, ids: Collection[str]) -> set[str]:
+    """Of those among *ids* that a record says were deleted; what no record knows is not among them."""
+    query = select(image.c.id).where(image.c.id.in_(sorted(set(ids))), image.c.deleted_at.is_not(None))
+    return set(conn.execute(query).scalars())
+
+
 def activate(conn: Connection, image_id: str, *, size_bytes: int, virtual_size_bytes: int, sha256: str) -> bool:
     """``queued → active`` with what its bytes were found to be; ``False``: it was not queued any more."""
     changed = conn.execute(

@@ -16,7 +16,15 @@ from drover.db.engine import Database
 from drover.db.turn import Turn, take
 from drover.runtime import Runtime
 
-__all__ = ["check", "current_revision", "head_revision", "upgrade", "wait_for_schema"]
+__all__ = [
+    "check",
+    "current_revision",
+    "head_revision",
+    "require",
+    "revision_of",
+    "upgrade",
+    "wait_for_schema",
+]
 
 
 def upgrade(database: Database) -> str:
@@ -38,7 +46,12 @@ def upgrade(database: Database) -> str:
 def current_revision(database: Database) -> str | None:
     """The revision the database has; None when it is empty."""
     with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision_of(connection)
+
+
+def revision_of(connection: sa.Connection) -> str | None:
+    """:func:`current_revision`, in the caller's transaction."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def head_revision() -> str:
@@ -50,7 +63,12 @@ def head_revision() -> str:
 
 def check(database: Database) -> None:
     """:raises errors.SchemaMismatch: the database has another revision than this release needs."""
-    actual, expected = current_revision(database), head_revision()
+    require(current_revision(database))
+
+
+def require(actual: str | None) -> None:
+    """:raises errors.SchemaMismatch: this release needs another revision than *actual*."""
+    expected = head_revision()
     if actual != expected:
         raise errors.SchemaMismatch(actual=actual or "none", expected=expected)
 

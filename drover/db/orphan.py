@@ -17,7 +17,7 @@ from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import allocation, host, orphan
 from drover.objects.sync import Observation
 
-__all__ = ["drop", "note", "orphans_of", "subject", "unseen"]
+__all__ = ["drop", "hosts_of", "note", "orphans_of", "subject", "unseen"]
 
 
 def subject(host_name: str, instance_uuid: str) -> str:
@@ -79,6 +79,21 @@ _SHOWN = (
     .where(orphan.c.first_seen_at < orphan.c.seen_at)
     .order_by(orphan.c.host, orphan.c.instance_uuid)
 )
+
+
+def hosts_of(conn: Connection, instance_uuid: str, *, anywhere: bool) -> list[str]:
+    """Hosts that may have a domain of this instance without a record there: started elsewhere, it might run twice.
+
+    Here the first look counts: a refusal that comes too early is no harm.
+
+    :param anywhere: hosts that were not heard since the database was restored count too.
+    """
+    hosts = set(conn.execute(_HOSTS_OF, {"uuid": instance_uuid}).scalars())
+    return sorted(hosts.union(conn.execute(_UNHEARD).scalars()) if anywhere else hosts)
+
+
+_HOSTS_OF = select(orphan.c.host).where(orphan.c.instance_uuid == bindparam("uuid"))
+_UNHEARD = select(host.c.name).where(host.c.last_sync_at.is_(None), host.c.fence == "")
 
 
 def unseen(conn: Connection, before: datetime) -> list[tuple[str, str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drover import errors
@@ -14,14 +16,17 @@ from drover.objects.host import Host
 from drover.runtime import Runtime
 
 if TYPE_CHECKING:
+    from drover.lab.service import Services
     from drover.rpc.conductor import ConductorAPI
 
-__all__ = ["Goal", "missing", "wait"]
+__all__ = ["Goal", "ended", "missing", "wait"]
 
 #: seconds that one question may take while its answerer is still starting
 _ASK_S = 2.0
 #: seconds between two questions
 _PAUSE_S = 0.25
+#: looks in a row that find nothing of a server, before it counts as ended
+_MISSED = 3
 #: seconds after which a part that was started can be seen, or has ended before anybody saw it
 _APPEAR_S = 10.0
 
@@ -49,10 +54,29 @@ def missing(goal: Goal, hosts: Collection[Host]) -> list[str]:
     return [name for name in goal.hosts if name not in ready]
 
 
-def wait(runtime: Runtime, layout: Layout, parts: Parts, goal: Goal) -> None:
+def ended(pids: Callable[[], Mapping[str, int]], log: Callable[[str], Path]) -> Callable[[], str]:
+    """Asks for a broker or database that has ended, with its last words; "": both run.
+
+    :param pids: by name; 0 of one that is not seen. :param log: of a name.
+
+    One look that finds nothing is none: a process in the middle of a fork or exec shows no mark.
+    """
+    missed: Counter[str] = Counter()
+
+    def ask() -> str:
+        for name, pid in pids().items():
+            missed[name] = 0 if pid else missed[name] + 1
+            if missed[name] == _MISSED:
+                return f"{name} ended: {log_end(log(name))}"
+        return ""
+
+    return ask
+
+
+def wait(runtime: Runtime, layout: Layout, parts: Parts, services: Services, goal: Goal) -> None:
     """Wait until nothing is missing.
 
-    :raises errors.LabFailed: a part died on the way, or it takes too long.
+    :raises errors.LabFailed: a part, the broker or the database died on the way, or it takes too long.
     """
     from drover.conf import load
     from drover.conf.bus import BusSettings
@@ -63,8 +87,11 @@ def wait(runtime: Runtime, layout: Layout, parts: Parts, goal: Goal) -> None:
     bus = connect(runtime, load([str(layout.client_config)]).get(BusSettings), "lab")
     seen: set[str] = set()
     began_s = runtime.clock.monotonic()
+    server_ended = ended(services.server_pids, services.server_log)
 
     def complete() -> bool:
+        if words := server_ended():
+            raise errors.LabFailed(reason=words)
         running = parts.running().keys() & set(goal.parts)
         # Agents are started once a conductor answers: there are none before there are hosts to wait for.
         late = goal.hosts and runtime.clock.monotonic() - began_s > _APPEAR_S

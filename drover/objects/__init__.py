@@ -5,37 +5,11 @@ defaults, so that two releases can talk.
 """
 
 from dataclasses import is_dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
-from drover.objects import (
-    address,
-    audit,
-    catalog,
-    codec,
-    deployment,
-    guest,
-    host,
-    instance,
-    name,
-    operation,
-    placement,
-    preview,
-    sync,
-    update,
-)
+from drover.objects import codec
 
-for _module in (
-    address,
-    audit,
-    catalog,
-    deployment,
-    guest,
-    host,
-    instance,
-    name,
-    operation,
-    placement,
-    preview,
-    sync,
-    update,
-):
-    codec.prepare(*(kind for kind in vars(_module).values() if isinstance(kind, type) and is_dataclass(kind)))
+for _found in iter_modules(__path__, f"{__name__}."):
+    _kinds = vars(import_module(_found.name)).values()
+    codec.prepare(*(kind for kind in _kinds if isinstance(kind, type) and is_dataclass(kind)))

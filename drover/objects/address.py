@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
 
-__all__ = ["LAST_INDEX", "ip_of", "mac_of", "offset_of", "pick", "prefix_len_of"]
+__all__ = ["LAST_INDEX", "ip_of", "mac_of", "offset_of", "pick", "prefix_len_of", "remotest"]
 
 #: greatest MAC index and greatest offset: each fills two bytes of a MAC
 LAST_INDEX = 0xFFFF
@@ -71,3 +72,13 @@ def pick(first: int, last: int, start: int, taken: Collection[int], count: int) 
             if offset not in taken:
                 found.append(offset)
     return found
+
+
+def remotest(first: int, last: int, taken: Collection[int]) -> int:
+    """The offset of first..last that is farthest from everything *taken*: the middle of the widest gap.
+
+    Who does not know what was handed out lately begins there: mostly it was what followed on the taken ones.
+    """
+    bounds = [first - 1, *sorted(offset for offset in set(taken) if first <= offset <= last), last + 1]
+    width, low = max((high - low, -low) for low, high in pairwise(bounds))
+    return min(max(-low + width // 2, first), last)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from drover.objects.host import Host
 from drover.objects.instance import Instance
 
-__all__ = ["Consequence", "Cure", "HostChange", "Option", "Recovery"]
+__all__ = ["Consequence", "Cure", "HostChange", "Option", "Recovery", "Settlement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,14 @@ class HostChange:
     """``host`` is as it is now: before, when it was only a preview; when it was forgotten, as it was."""
 
     host: Host
+    done: bool
+    consequences: tuple[Consequence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What settling a restored database comes to."""
+
     done: bool
     consequences: tuple[Consequence, ...] = ()
 

@@ -107,6 +107,7 @@ class Observation:
     epoch: int
     power_state: PowerState
     usage: InstanceUsage | None = None
+    rescue: bool | None = None  # whether it boots from its rescue disk; None: an agent of before did not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

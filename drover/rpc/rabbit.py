@@ -5,10 +5,11 @@ Imported by :mod:`drover.rpc.transport` alone, which keeps eventlet out first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import amqp
 import oslo_messaging
 from kombu import entity
 from oslo_config import cfg
@@ -82,12 +83,26 @@ class RabbitDriver(impl_rabbit.RabbitDriver):  # type: ignore[misc]
         """What the first call does otherwise."""
         self._get_reply_q()
 
+    def count(self, queues: Sequence[str]) -> list[tuple[int, int]]:
+        """(messages, readers) of each; of one that is not there: none."""
+        with self._get_connection() as connection:
+            return [connection.count(queue) for queue in queues]
+
     def _get_reply_queue_name(self) -> str:
         unique: str = super()._get_reply_queue_name().removeprefix("reply_")
         return route.reply_queue(self._bus, unique)
 
 
 class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
+    def count(self, queue: str) -> tuple[int, int]:
+        """On a channel of its own: the broker closes the one on which a queue was not found."""
+        with self.connection.channel() as channel:
+            try:
+                state = channel.queue_declare(queue, passive=True)
+            except amqp.NotFound:
+                return 0, 0
+            return state.message_count, state.consumer_count
+
     def read(self, queue: str, callback: Callable[[Any], None], ttl_s: int = 0) -> None:
         """Declare, bind and consume *queue*; after *ttl_s* without a consumer (0: never) it is gone."""
         consumer = impl_rabbit.Consumer(

@@ -127,15 +127,12 @@ class RabbitBus:
     def inspect(self, addresses: Sequence[Address]) -> dict[Address, QueueState]:
         """See :class:`drover.rpc.bus.Inspectable`."""
         self._check_open()
-        found: dict[Address, QueueState] = {}
         try:
-            with self._driver._get_connection() as pooled:  # noqa: SLF001
-                connection = pooled.connection.connection  # kombu's
-                for address in addresses:
-                    found[address] = _queue_state(connection, str(address))
+            counts = self._driver.count([str(address) for address in addresses])
         except _BROKER_ERRORS as exc:
             raise _unavailable(exc) from None
-        return found
+        states = (QueueState(messages=messages, readers=readers) for messages, readers in counts)
+        return dict(zip(addresses, states, strict=True))
 
     def close(self) -> None:
         if self._closed.is_set():
@@ -182,16 +179,6 @@ class RabbitBus:
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise errors.BusUnavailable(detail="closed")
-
-
-def _queue_state(connection: Any, queue: str) -> QueueState:
-    """On a channel of its own: the broker closes the one on which a queue was not found."""
-    with connection.channel() as channel:
-        try:
-            state = channel.queue_declare(queue, passive=True)
-        except amqp.NotFound:
-            return QueueState(messages=0, readers=0)
-        return QueueState(messages=state.message_count, readers=state.consumer_count)
 
 
 def _prefetch(workers: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,22 +17,14 @@ from drover.rpc.event import Interest
 from drover.rpc.rabbit_event import RabbitEvents, RabbitReader
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
+from tests.broker import started_broker
 from tests.machine import wait_until
-from tests.needs import require
 
 
 @pytest.fixture
 def broker(runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
-    require("rabbitmq")
-    directory = tempfile.mkdtemp(prefix="drover-mq-")
-    port, dist_port, epmd_port = free_ports(3)
-    node = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
-        shutil.rmtree(directory)
+    with started_broker(runtime) as started:
+        yield started
 
 
 def listen(reader: RabbitReader, came: list[Event], stop: threading.Event) -> None:

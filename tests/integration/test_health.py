@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -20,9 +18,8 @@ from drover.health import Health, Probe, reaches_broker
 from drover.lab.postgres import PrivatePostgres
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.rpc.transport import RabbitBus
-from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
-from tests.needs import require
+from tests.broker import started_broker
 from tests.postgres import started_postgres
 from tests.unit.drover.test_health import ask, until
 
@@ -35,16 +32,8 @@ def server() -> Iterator[PrivatePostgres]:
 
 @pytest.fixture
 def broker(runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
-    require("rabbitmq")
-    directory = tempfile.mkdtemp(prefix="drover-mq-")
-    port, dist_port, epmd_port = free_ports(3)
-    node = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
-        shutil.rmtree(directory)
+    with started_broker(runtime) as started:
+        yield started
 
 
 def test_the_part_that_is_killed_is_told_until_it_is_back(

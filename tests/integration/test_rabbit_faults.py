@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,8 +20,8 @@ from drover.rpc.contract import Endpoint, client
 from drover.rpc.transport import RabbitBus
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
+from tests.broker import started_broker
 from tests.contract.bus.probe import CONTRACT, Probe, ProbeAPI
-from tests.needs import require
 
 CTX = RequestContext(request_id="req-1")
 SEND_RETRIES = 1
@@ -33,16 +31,8 @@ kombu: Any = importlib.import_module("kombu")  # half typed
 @pytest.fixture(scope="module")
 def broker(runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
     """One that nobody else uses: it dies here."""
-    require("rabbitmq")
-    directory = tempfile.mkdtemp(prefix="drover-mq-")
-    port, dist_port, epmd_port = free_ports(3)
-    node = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
-        shutil.rmtree(directory)
+    with started_broker(runtime) as started:
+        yield started
 
 
 class Ends:
@@ -194,21 +184,14 @@ def test_the_queue_of_an_absent_agent_is_bounded(runtime: ThreadRuntime, broker:
 
 
 def test_stopping_leaves_no_process(runtime: ThreadRuntime) -> None:
-    require("rabbitmq")
-    directory = Path(tempfile.mkdtemp(prefix="drover-mq-"))
     port, dist_port, epmd_port = free_ports(3)
-    first = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
-    try:
-        first.start()
-        again = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
+    with started_broker(runtime, ports=(port, dist_port, epmd_port)) as first:
+        again = PrivateRabbit(first.directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port)
         assert again.is_running()
         assert again.url == first.url
         again.stop()
         assert not first.is_running()
-        assert _commands(directory) == []
-    finally:
-        first.stop()
-        shutil.rmtree(directory)
+        assert _commands(first.directory) == []
 
 
 def _commands(directory: Path) -> list[str]:

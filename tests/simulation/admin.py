@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from drover import errors, retry
-from drover.clock import to_iso
-from drover.db import catalog
+from drover.db import catalog, restored
 from drover.db import image as images
-from drover.db.schema import instance, operation
-from drover.objects import codec
 from drover.objects.catalog import Flavor, Image, ImageStatus, Network, NetworkKind
-from drover.objects.operation import ErrorInfo
 from drover.rpc import conductor
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import client
-from drover.states import VERBS, OperationState, VmState
 from tests.simulation.kernel import EPOCH
 from tests.simulation.weather import USERS
 from tests.simulation.world import World
@@ -66,17 +59,5 @@ def adopt(world: World, host: str) -> None:
 
 
 def settle_restored(world: World) -> None:
-    """What must be done to an old copy of the database before any conductor or scheduler sees it.
-
-    An operation that was under way when the copy was made has long ended, somewhere, somehow: it fails as
-    ``OutcomeUnknown``, and what it was building is not built again, since it may run.  Placements stay as they are.
-    """
-    error = ErrorInfo(code=errors.OutcomeUnknown.code, message="the database was restored", retryable=False)
-    ended = {"state": OperationState.FAILED.value, "unfinished": None, "error": codec.to_json(error)}
-    placing = [verb.action.value for verb in VERBS.values() if verb.places]
-    o = operation.c
-    with world.store.database.write() as conn:
-        built = sa.select(o.instance_uuid).where(o.unfinished == 1, o.action.in_(placing))
-        conn.execute(sa.update(instance).where(instance.c.uuid.in_(built)).values(vm_state=VmState.ERROR.value))
-        at = to_iso(world.outside.clock.now())
-        conn.execute(sa.update(operation).where(o.unfinished == 1).values(finished_at=at, **ended))
+    """``drover db restored``."""
+    restored.settle(world.store.database, world.outside.clock.now())

@@ -12,12 +12,18 @@ from agent.operations import STEPS
 from drover.states import VERBS, Action, VmState
 from tests.simulation.plan import Fault, Kind, Plan, Request, Spell
 
-__all__ = ["LATER", "draw", "verbs"]
+__all__ = ["draw", "verbs"]
 
-#: verbs of the table that the workload leaves out: nobody asks for them by their name where a delete is final
-LATER = frozenset({Action.SOFT_DELETE, Action.RESTORE})
+#: verbs of the table that nobody asks for by their name
+_NAMELESS = frozenset({Action.BUILD, Action.SOFT_DELETE})
+#: seconds that deleted instances can be restored; 0: a delete is final
+_RECLAIM_S = (0.0, 0.0, 30.0, 120.0)
 
-_PARAMS = {Action.REBOOT: ("type", ("soft", "hard")), Action.SNAPSHOT: ("name", ("snap-1", "snap-2"))}
+_PARAMS = {
+    Action.REBOOT: ("type", ("soft", "hard")),
+    Action.SNAPSHOT: ("name", ("snap-1", "snap-2")),
+    Action.DELETE: ("force", ("false", "false", "true")),
+}
 
 #: seconds that each kind lasts: one of these, give or take a half; 0 for what has no length
 _LENGTHS: dict[Kind, tuple[float, ...]] = {
@@ -43,13 +49,13 @@ _OF_FLEET = frozenset({Kind.BROKER, Kind.RESTORE})
 _RARE = (Kind.WIPE, Kind.CLONE, Kind.TWIN, Kind.RESTORE)
 #: a copy of a host is told from the host by that one's words alone: nothing silences a host that has a copy
 _SILENCES = frozenset({Kind.KILL, Kind.STOP, Kind.FREEZE, Kind.STALL, Kind.CUT, Kind.CRASH})
-_OFTEN = tuple(kind for kind in Kind if kind not in _RARE)
+_OFTEN = tuple(kind for kind in _LENGTHS if kind not in _RARE)
 _CHANCES = ("drop", "duplicate", "delay", "kill", "refuse", "busy", "lose")
 
 
 def verbs() -> list[Action]:
     """What users may ask for, besides a build: every verb of the table that the agent has steps for."""
-    return [action for action in VERBS if action in STEPS and action is not Action.BUILD and action not in LATER]
+    return [action for action in VERBS if action in STEPS and action not in _NAMELESS]
 
 
 def draw(seed: int) -> Plan:
@@ -58,15 +64,16 @@ def draw(seed: int) -> Plan:
     hosts = 20 if seed % 50 == 0 else random.choice((2, 2, 3, 3, 3, 5))
     storm_s = random.uniform(25.0, 60.0)
     masters = [f"c{n}" for n in (1, 2)] + [f"s{n}" for n in (1, 2)]
-    requests = [r for n in range(hosts + random.randrange(1, 4)) for r in _life(random, f"vm{n}", storm_s)]
-    plan = Plan(
-        seed=seed, hosts=hosts, requests=tuple(requests), faults=tuple(_faults(random, hosts, masters, storm_s))
-    )
+    reclaim_s = random.choice(_RECLAIM_S)
+    gone = VmState.SOFT_DELETED if reclaim_s else VmState.DELETED
+    requests = [r for n in range(hosts + random.randrange(1, 4)) for r in _life(random, f"vm{n}", storm_s, gone)]
+    faults = _faults(random, hosts, masters, storm_s)
+    plan = Plan(seed=seed, hosts=hosts, reclaim_s=reclaim_s, requests=tuple(requests), faults=tuple(faults))
     return plan if plan.has(Kind.CLONE) else replace(plan, spells=tuple(_spells(random, storm_s)))
 
 
-def _life(random: Random, name: str, storm_s: float) -> list[Request]:
-    """One instance: built, used, and mostly deleted."""
+def _life(random: Random, name: str, storm_s: float, gone: VmState) -> list[Request]:
+    """One instance: built, used, and mostly deleted, which makes it *gone*."""
     at_s = random.uniform(0.0, storm_s * 0.6)
     count = random.choice((1, 1, 1, 1, 3))
     requests = [Request(at_s=round(at_s, 3), name=name, action=Action.BUILD, count=count)]
@@ -77,7 +84,7 @@ def _life(random: Random, name: str, storm_s: float) -> list[Request]:
         params = tuple((key, random.choice(values)) for key, values in [_PARAMS[action]]) if action in _PARAMS else ()
         wait = random.random() < 0.7
         requests.append(Request(at_s=round(at_s, 3), name=name, action=action, params=params, wait=wait))
-        state = VERBS[action].end or state
+        state = gone if action is Action.DELETE else VERBS[action].end or state
     return requests
 
 

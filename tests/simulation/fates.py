@@ -116,9 +116,21 @@ def _restore(world: World, fault: Fault) -> None:
         world.bar(name)
     world.watch.restoring()
     world.store.put(copy)
+    if fault.kind is Kind.UNSETTLED:
+        _notice(world)
     settle_restored(world)
     for name in world.masters:
         world.unbar(name)
+
+
+def _notice(world: World) -> None:
+    """Nobody knows that it is an old copy, but for the agents."""
+    for name in world.masters:
+        world.unbar(name)
+    while not world.store.rows("SELECT 1 FROM alarm WHERE kind = 'OldDatabase'"):
+        world.outside.sleep(1.0)
+    for name in world.masters:
+        world.bar(name)
 
 
 _FATES: Mapping[Kind, Callable[[World, Fault], None]] = {
@@ -137,4 +149,5 @@ _FATES: Mapping[Kind, Callable[[World, Fault], None]] = {
     Kind.CLONE: _clone,
     Kind.TWIN: _clone,
     Kind.RESTORE: _restore,
+    Kind.UNSETTLED: _restore,
 }

@@ -31,7 +31,8 @@ class Kind(StrEnum):
     WIPE = "wipe"  # a host's agent loses its state directory; an operator adopts the host after ``for_s``
     CLONE = "clone"  # a copy of the host (disk, state directory, name) boots beside it, for ``for_s``
     TWIN = "twin"  # a second agent with a copy of the state directory runs on the same machine, for ``for_s``
-    RESTORE = "restore"  # the database as it was at ``at_s`` is put in its place ``for_s`` later
+    RESTORE = "restore"  # the database as it was at ``at_s`` is put in its place ``for_s`` later, and settled
+    UNSETTLED = "unsettled"  # the same, and it is settled only once a conductor has raised the alarm
 
 
 class Fate(StrEnum):
@@ -118,6 +119,7 @@ class Plan(_Short):
     conductors: int = 2
     schedulers: int = 2
     sync_interval_s: float = 8.0
+    reclaim_s: float = 0.0  # how long deleted instances can be restored
     requests: tuple[Request, ...] = ()
     faults: tuple[Fault, ...] = ()
     spells: tuple[Spell, ...] = ()

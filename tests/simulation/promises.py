@@ -35,6 +35,9 @@ def under_way(world: World) -> list[Any]:
     return [
         *world.store.rows("SELECT id, action, state, attempt, host FROM operation WHERE unfinished = 1"),
         *([] if world.watch.amnesia else _unsettled(world)),
+        *world.store.rows(
+            "SELECT uuid, soft_deleted_at FROM instance WHERE soft_deleted_at <> '' AND deleted_at IS NULL"
+        ),
         *(name for name in world.names() if world.incarnation(name) is None),
     ]
 
@@ -127,6 +130,8 @@ def _records_and_guests_agree(world: World) -> None:
             expected = power_state if vm_state == "rescued" else _POWER[vm_state]
             assert guest.power_state == expected, f"{words}, its guest is {guest.power_state}"
             assert placements.get((uuid, host)) == epoch, f"{words} without a placement"
+            own = guest.rescue == (vm_state == "rescued")
+            assert own or not guest.active, f"{words}, its guest runs the wrong system"
     for (uuid, host), guest in seen.items():
         assert (uuid, host) in placements, f"remains on {host} that no record entitles to clean up: {guest}"
     for uuid, host in placements:

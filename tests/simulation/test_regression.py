@@ -56,6 +56,16 @@ def test_a_copy_of_a_host_does_not_take_its_place(store: Store) -> None:
     assert [state for _, _, state in outcome.guests] == ["running", "running"]
 
 
+def test_a_copy_of_a_host_does_not_take_its_place_in_an_outage_of_the_broker(store: Store) -> None:
+    """The outage counted as silence of the host, so that the copy, which asked before and after it, was let in first."""
+    builds = tuple(Request(at_s=1.0, name=f"vm{n}", action=Action.BUILD) for n in range(2))
+    for seed in range(1, 9):
+        copy = Fault(at_s=9.0, kind=Kind.CLONE, target="h1", for_s=90.0)
+        outage = Fault(at_s=17.5, kind=Kind.BROKER, for_s=30.0)
+        outcome = _holds(Plan(seed=seed, hosts=1, requests=builds, faults=(copy, outage)), store)
+        assert outcome.ended == ()
+
+
 def test_agents_with_copies_of_a_state_directory_never_share_a_session(store: Store) -> None:
     """Both came to the same incarnation number, so the second was taken for a repeat of the first: two machines
     worked under one session, and each was given what the other one had begun."""

@@ -68,3 +68,27 @@ def test_what_is_asked_for_afterwards_works_as_ever(store: Store) -> None:
     )
     assert {answer for _, answer in outcome.answers} == {"accepted"}
     assert len(outcome.guests) == 1
+
+
+def test_what_was_shelved_in_the_copy_and_runs_is_not_unshelved_again(store: Store) -> None:
+    outcome = _after(
+        store,
+        Request(at_s=1.0, name="vm", action=Action.BUILD),
+        Request(at_s=8.0, name="vm", action=Action.SHELVE),
+        Request(at_s=25.0, name="vm", action=Action.UNSHELVE),
+        Request(at_s=52.0, name="vm", action=Action.UNSHELVE, wait=False),
+        Request(at_s=120.0, name="vm", action=Action.UNSHELVE, wait=False),
+    )
+    assert [answer for _, answer in outcome.answers[3:]] == ["InstanceElsewhere", "InstanceElsewhere"]
+    assert [state for _, _, state in outcome.guests] == ["running"]
+
+
+def test_a_copy_that_nobody_settled_is_noticed_by_the_first_agent_that_knows_more(store: Store) -> None:
+    """The trial comes to its end only if the alarm is raised."""
+    again = Fault(at_s=25.0, kind=Kind.KILL, target="h1", for_s=1.0)  # a session that the copy does not know
+    raw = Fault(at_s=20.0, kind=Kind.UNSETTLED, for_s=30.0)
+    outcome = run(
+        Plan(seed=3, requests=(Request(at_s=1.0, name="vm", action=Action.BUILD),), faults=(again, raw)), store
+    )
+    assert not outcome.failure, outcome.failure
+    assert [state for _, _, state in outcome.guests] == ["running"]

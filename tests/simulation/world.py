@@ -73,7 +73,7 @@ class World:
         self.store = store
         self.kernel = Kernel(plan.seed, self._check)
         self.outside = SimRuntime(self.kernel, Incarnation("outside"))
-        self.times = replace(TIMES, sync_interval_s=plan.sync_interval_s)
+        self.times = replace(TIMES, sync_interval_s=plan.sync_interval_s, reclaim_instance_interval_s=plan.reclaim_s)
         self.weather = Weather(self.kernel, plan, self.fall)
         self.watch = Watch(store, self.kernel)
         self.bus = EmbeddedBus(self.outside, self.weather, name="outside")

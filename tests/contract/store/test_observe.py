@@ -14,7 +14,7 @@ from drover.db import due, instance
 from drover.db.engine import Database
 from drover.objects.instance import Instance, InstanceUsage
 from drover.objects.sync import Observation, SyncRequest
-from drover.states import OperationState, PlacementState, PowerState, RestartPolicy, VmState
+from drover.states import Action, OperationState, PlacementState, PowerState, RestartPolicy, VmState
 from tests.contract.store.test_journal import OWNER, claim_it, put_host, put_instance, put_operation
 from tests.unit.conductor.plan.rows import T0, later
 
@@ -200,3 +200,19 @@ def test_soft_deleted_ones_are_reclaimed_in_time_and_not_while_locked_or_busy(bu
     put_operation(built, id="op2")
     with built.write() as conn:
         assert due.to_reclaim(conn, later(1), 10) == []
+
+
+@pytest.mark.parametrize("before", [VmState.ACTIVE, VmState.STOPPED])
+def test_an_instance_is_rescued_when_its_guest_is(built: Database, before: VmState) -> None:
+    """A cancelled rescue or unrescue may have come too far: what runs decides."""
+    with built.write() as conn:
+        effect.apply(conn, [Vm(instance_uuid="i", vm_state=before)], OWNER)
+    assert see(built, replace(ON, rescue=True)).vm_state is VmState.RESCUED
+    assert see(built, replace(OFF, rescue=True), seq=2).vm_state is VmState.RESCUED
+    assert see(built, ON, seq=3).vm_state is VmState.RESCUED, "an agent of before does not say"
+    assert see(built, replace(ON, rescue=False), seq=4).vm_state is VmState.ACTIVE
+
+
+def test_a_rescue_that_is_under_way_is_left_to_its_end(built: Database) -> None:
+    put_operation(built, id="rescue", action=Action.RESCUE, state=OperationState.RUNNING)
+    assert see(built, replace(ON, rescue=True)).vm_state is VmState.ACTIVE

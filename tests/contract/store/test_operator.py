@@ -401,7 +401,7 @@ def test_leaving_that_does_not_go_is_found(still: Fleet) -> None:
 
 
 def test_every_check_has_its_words() -> None:
-    made_by_the_workflow = {"ImageBytesMissing", "DepotStray", "NoService", "QueueUnread"}
+    made_by_the_workflow = {"ImageBytesMissing", "DepotStray", "DepotUnknown", "NoService", "QueueUnread"}
     assert {check.code for check in audit.CHECKS} == RULES.keys() - made_by_the_workflow
 
 
@@ -438,6 +438,8 @@ def test_a_domain_without_a_record_is_listed_while_it_is_shown(fleet: Fleet) -> 
     agent.sync(observations=(above,))
     assert set(fleet.api.host_show(CTX, "h1").orphan_domains) == {uuid, "stray"}
 
+    with pytest.raises(errors.InstanceElsewhere, match="h1 may run it"):
+        fleet.api.instance_action(CTX, uuid, Action.REBOOT, {"type": "hard"})
     execute(fleet, "UPDATE orphan SET seen_at = '2020-01-02T00:00:00Z', first_seen_at = '2020-01-01T00:00:00Z'")
     until(fleet, lambda: not fleet.api.alarm_list(CTX), "the alarm stands")
     assert fleet.api.host_show(CTX, "h1").orphan_domains == ()

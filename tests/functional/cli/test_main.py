@@ -160,6 +160,23 @@ def test_db_upgrade(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         assert capsys.readouterr().out.startswith("database is at revision ")
 
 
+def test_db_restored(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "drover.conf"
+    file.write_text(f"[database]\nconnection = sqlite:///{tmp_path}/drover.sqlite\n")
+
+    def drover(*words: str) -> tuple[int, str, str]:
+        status = main.run(("--config-file", str(file), "db", *words), Session())
+        return (status, *capsys.readouterr())
+
+    status, _, refusal = drover("restored", "--yes")
+    assert (status, "SchemaMismatch" in refusal) == (1, True)
+    drover("upgrade")
+    assert drover("restored", "--dry-run") == (0, "the database would be settled\n", "")
+    assert "say --yes or --dry-run" in drover("restored")[2]
+    for _ in range(2):
+        assert drover("restored", "--yes") == (0, "the database is settled: start the services\n", "")
+
+
 def test_an_interrupt_is_status_130(bus: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Flaky):
         def call(self, *arguments: object, **named: object) -> object:

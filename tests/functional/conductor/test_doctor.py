@@ -18,6 +18,7 @@ from drover.rpc.embedded import EmbeddedBus
 from tests.functional.conductor.conftest import CTX, Fleet
 
 IMAGE, STRAY = "5b0e1c1d-0000-4000-8000-000000000001", "5b0e1c1d-0000-4000-8000-000000000002"
+UNKNOWN = "5b0e1c1d-0000-4000-8000-000000000003"
 
 
 class _Telling(EmbeddedBus):
@@ -49,9 +50,15 @@ def test_bytes_that_are_missing_and_bytes_of_nobody(
         images.activate(conn, IMAGE, size_bytes=5, virtual_size_bytes=5, sha256="a" * 64)
     (tmp_path / "lost+found").mkdir()
     (tmp_path / STRAY).write_bytes(b"x")
+    (tmp_path / UNKNOWN).write_bytes(b"xyz")
+    fleet.api.image_create(CTX, Image(id=STRAY, name="gone"))
+    with fleet.database.write() as conn:
+        images.mark_deleted(conn, STRAY, fleet.runtime.clock.now())
     report = doctor.audit(CTX, ())
     assert codes(report)["ImageBytesMissing"] == "image debian"
     assert codes(report)["DepotStray"] == f"depot file {STRAY}"
+    assert codes(report)["DepotUnknown"] == f"depot file {UNKNOWN}"
+    (tmp_path / UNKNOWN).unlink()
 
     (tmp_path / IMAGE).write_bytes(b"12345")
     healed = doctor.audit(CTX, (("DepotStray", f"depot file {STRAY}"),))

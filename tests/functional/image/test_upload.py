@@ -12,6 +12,7 @@ import pytest
 
 from conductor.workflows.image import ImageWorkflow
 from drover import errors
+from drover.db import image as image_rows
 from drover.depot import sha256_of, upload
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
 from drover.rpc.conductor import DepotInfo
@@ -208,17 +209,23 @@ def test_deleting_in_the_middle_ends_the_upload(site: Site, disk: Path) -> None:
     assert site.images.list(CTX) == ()
 
 
-def test_bytes_whose_image_is_gone_are_swept_at_start_and_others_stay(site: Site, disk: Path) -> None:
+def test_bytes_of_deleted_images_are_swept_at_start_and_others_stay(site: Site, disk: Path) -> None:
     kept = site.images.create(CTX, RAW)
     send(site, kept, disk)
     site.images.complete(CTX, kept.id)
     half = site.images.create(CTX, RAW)
     site.depot.receive(half.id, 0, b"half")
     directory = Path(site.settings.directory)
-    (directory / site.runtime.uuid()).write_bytes(b"x")
-    (directory / f"{site.runtime.uuid()}.part").write_bytes(b"x")
+    for name in ("{}", "{}.part"):
+        gone = site.images.create(CTX, RAW)
+        with site.database.write() as conn:
+            image_rows.mark_deleted(conn, gone.id, site.runtime.clock.now())
+        (directory / name.format(gone.id)).write_bytes(b"x")
+    # The database may be an old copy that does not know it.
+    unknown = site.runtime.uuid()
+    (directory / unknown).write_bytes(b"x")
     site.restart()
-    assert site.files() == sorted([kept.id, f"{half.id}.part"])
+    assert site.files() == sorted([kept.id, f"{half.id}.part", unknown])
 
 
 def test_clients_may_be_sent_another_way_than_agents(site: Site) -> None:

@@ -151,6 +151,23 @@ def test_a_part_that_ends_at_once_is_told_with_its_last_words(runtime: ThreadRun
             lab.down()
 
 
+@pytest.mark.parametrize("server", ["rabbitmq", "postgresql"])
+def test_nobody_waits_for_hosts_without_a_server(server: str, runtime: ThreadRuntime) -> None:
+    require("rabbitmq", "postgresql")
+    with world.short_directory() as directory:
+        lab = Lab(directory, runtime)
+
+        def kill(report: str) -> None:
+            if report.startswith("started"):
+                lab.kill(server)
+
+        try:
+            with pytest.raises(errors.LabFailed, match=f"{server} ended"):
+                lab.up(LabSpec(hosts=1, driver=Driver.FAKE), kill)
+        finally:
+            lab.down()
+
+
 def test_a_fake_lab_needs_no_root(runtime: ThreadRuntime) -> None:
     require("root", "rabbitmq", "postgresql")  # root, to become somebody else
     with world.short_directory() as directory:

@@ -20,18 +20,23 @@ from drover import errors
 from drover.conf.bus import BusSettings
 from drover.conf.database import DatabaseSettings
 from drover.conf.depot import DepotSettings
+from drover.conf.event import EventSettings
 from drover.db import migration
 from drover.db.engine import Database
 from drover.depot import TokenPurpose, make_token
 from drover.lab.postgres import PrivatePostgres
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.lab.tls import TlsFiles
+from drover.objects.event import host_event
 from drover.objects.guest import ImageSource
 from drover.rpc.bus import Address, Message
 from drover.rpc.contract import Endpoint
+from drover.rpc.event import Interest
+from drover.rpc.rabbit_event import RabbitEvents, RabbitReader
 from drover.rpc.transport import RabbitBus
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
+from tests.broker import started_broker
 from tests.contract.bus.probe import CONTRACT, Probe
 from tests.integration.security.authority import Authority
 from tests.needs import require
@@ -66,16 +71,8 @@ def _by_another_name(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def broker(papers: Papers, runtime: ThreadRuntime) -> Iterator[PrivateRabbit]:
-    require("rabbitmq")
-    directory = tempfile.mkdtemp(prefix="drover-mq-")
-    port, dist_port, epmd_port = free_ports(3)
-    node = PrivateRabbit(directory, runtime, port=port, dist_port=dist_port, epmd_port=epmd_port, tls=papers.server)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
-        shutil.rmtree(directory)
+    with started_broker(runtime, tls=papers.server) as started:
+        yield started
 
 
 def _bus(papers: TlsFiles, broker: PrivateRabbit) -> BusSettings:
@@ -96,6 +93,19 @@ def test_the_bus_works_with_certificates_on_both_sides(
         bus.serve(Address("probe", "secure"), Endpoint(CONTRACT, Probe(runtime)), 2)
         message = Message(method="echo", args={"value": {"x": 1}}, context={"request_id": "r"})
         assert bus.call(Address("probe", "secure"), message, 60.0)["value"] == {"x": 1}
+
+
+def test_events_work_with_certificates_on_both_sides(
+    papers: Papers, broker: PrivateRabbit, runtime: ThreadRuntime
+) -> None:
+    settings = _bus(papers.client, broker)
+    with (
+        closing(RabbitReader(runtime, settings, Interest())) as reader,
+        closing(RabbitEvents(runtime, settings, EventSettings(), "secure")) as sink,
+    ):
+        reader.read(0.2)  # bound
+        sink.publish([host_event("h1", "up")])
+        assert [event.subject for event in reader.read(60.0)] == ["h1"]
 
 
 @pytest.mark.parametrize(

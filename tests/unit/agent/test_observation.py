@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.observation import Observations
@@ -49,6 +51,13 @@ def test_first_look_tells_everything() -> None:
     assert request.usage == STATS.host
     assert request.foreign == ("foreign",)
     assert observations.fill(EMPTY) == EMPTY
+
+
+def test_whether_a_guest_is_rescued_is_told() -> None:
+    observations = Observations(INVENTORY)
+    observations.look_begins([])
+    observations.saw_all([replace(guest(), rescue=True), guest("b")], STATS)
+    assert [seen.rescue for seen in told(observations).observations] == [True, False]
 
 
 def test_undelivered_is_told_again() -> None:

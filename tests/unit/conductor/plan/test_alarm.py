@@ -98,7 +98,10 @@ def test_dead_letters_stand_until_somebody_clears_them() -> None:
     letter = (AlarmKind.DEAD_LETTER.value, "h1")
     assert settled([letter], (), {}) == []
     assert hosts_alarms([letter], Judgement(calm=True), []).cleared == []
-    assert [kind for kind, rule in ALARMS.items() if rule.acknowledged] == [AlarmKind.DEAD_LETTER]
+    assert [kind for kind, rule in ALARMS.items() if rule.acknowledged] == [
+        AlarmKind.DEAD_LETTER,
+        AlarmKind.OLD_DATABASE,
+    ]
 
 
 def test_the_table_in_the_docs_is_that_of_the_code() -> None:

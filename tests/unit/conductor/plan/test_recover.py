@@ -16,7 +16,7 @@ ACTIVE = placement(PlacementState.ACTIVE)
 
 
 def situation(*placements: Placement, busy: Operation | None = None, **changes: object) -> Situation:
-    known = {"up", "fenced", "image_there"}
+    known = {"up", "fenced", "image_there", "elsewhere"}
     facts = {"up": frozenset({"h1"}), "fenced": frozenset(), "image_there": True}
     facts |= {key: value for key, value in changes.items() if key in known}
     it = instance(**{"vm_state": VmState.ERROR, **{k: v for k, v in changes.items() if k not in known}})
@@ -70,6 +70,7 @@ def test_a_retry_needs_that_nothing_can_be_left_anywhere() -> None:
     assert refused(situation(left, up=frozenset()))[Cure.RETRY]  # silence is no proof
     assert refused(situation(placement(PlacementState.RESERVED)))[Cure.RETRY]
     assert refused(situation(image_there=False))[Cure.RETRY]
+    assert refused(situation(elsewhere=("h2",)))[Cure.RETRY]
     assert refused(situation(vm_state=VmState.SHELVED_OFFLOADED))[Cure.RETRY]
     assert refused(situation(busy=operation()))[Cure.RETRY]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from drover.lab.readiness import Goal, missing
+from drover.lab.readiness import Goal, ended, missing
 from drover.objects.host import Host, Inventory, Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,3 +42,13 @@ def test_a_started_agent_counts_only_from_its_own_sync_on() -> None:
     assert missing(goal("host2"), stale) == ["host2"]
     assert missing(goal("host2"), [stale[0], host("host2", synced_s=None)]) == ["host2"]
     assert missing(goal("host2"), [stale[0], host("host2", synced_s=0.5)]) == []
+
+
+def test_a_server_has_ended_when_it_is_not_seen_again_and_again(tmp_path: Path) -> None:
+    (tmp_path / "rabbitmq").write_text("out of memory")
+    seen = {"rabbitmq": 7, "postgresql": 8}
+    ask = ended(lambda: seen, tmp_path.joinpath)
+    for pid in (7, 0, 0, 7, 0, 0):  # what is in the middle of an exec shows itself again
+        seen["rabbitmq"] = pid
+        assert ask() == ""
+    assert ask().startswith("rabbitmq ended: out of memory")

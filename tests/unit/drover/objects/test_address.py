@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drover.objects.address import ip_of, mac_of, offset_of, pick, prefix_len_of
+from drover.objects.address import ip_of, mac_of, offset_of, pick, prefix_len_of, remotest
 
 INDEXES = st.integers(1, 0xFFFF)
 OFFSETS = st.integers(0, 0xFFFF)
@@ -71,3 +71,22 @@ def test_pick_takes_each_free_offset_once_as_far_as_they_go(
     assert set(found) <= set(free)
     begin = start if first <= start <= last else first
     assert found == sorted(free, key=lambda n: (n < begin, n))[:count]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "taken", "expected"),
+    [
+        (2, 254, (), 128),
+        (2, 254, range(2, 52), 153),
+        (2, 254, (*range(2, 52), *range(200, 255)), 125),
+        (2, 254, range(2, 255), 2),
+        (2, 2, (), 2),
+        (2, 10, (1, 99), 6),
+    ],
+)
+def test_the_remotest_offset_is_in_the_middle_of_the_widest_gap(
+    first: int, last: int, taken: tuple[int, ...], expected: int
+) -> None:
+    found = remotest(first, last, taken)
+    assert found == expected
+    assert remotest(first, last, set(taken)) == found, "whatever their order"

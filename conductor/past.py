@@ -1,0 +1,47 @@
+"""Whether the database is an old copy. Agents are the witnesses: sessions only rise, and each keeps its own.
+
+Then nothing may begin, since the rows show as under way what has long ended; ``drover db restored`` settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from drover import errors
+from drover.db import notice
+from drover.db.restored import ALARM, SUBJECT
+from drover.objects.sync import SyncRequest
+
+__all__ = ["Past", "witnessed"]
+
+
+@dataclass(slots=True)
+class Past:
+    """What one conductor knows of it. One word is read and written, so that no lock is needed."""
+
+    detail: str = ""  # of the alarm that stands; "": none
+
+    def look(self, conn: Connection) -> None:
+        """Learn whether the alarm stands: another conductor may have raised it, an operator may have cleared it."""
+        standing = {(kind, about): detail for kind, about, detail, _ in notice.alarms(conn)}
+        self.detail = standing.get((ALARM, SUBJECT), "")
+
+    def check(self) -> None:
+        """:raises errors.OldDatabase: nothing may begin."""
+        if self.detail:
+            raise errors.OldDatabase(detail=self.detail)
+
+
+def witnessed(requests: Sequence[SyncRequest], known: Mapping[str, tuple[int, int]]) -> str:
+    """The proof that one of these agents brings, or "".
+
+    :param known: (session, seq) by host. A host that is unknown proves nothing: it may have been forgotten.
+    """
+    for request in requests:
+        session = known.get(request.host, (request.session, 0))[0]
+        if request.session > session:
+            return f"host {request.host} is in session {request.session}, the database knows {session}"
+    return ""
