@@ -140,9 +140,9 @@ class Manager:
             news = self._observations.saw(looked_at, guests)
         self._tell(news)
 
-    def saw_all(self, guests: Sequence[GuestState], stats: Stats) -> None:
+    def saw_all(self, guests: Sequence[GuestState], stats: Stats, files: Sequence[tuple[str, int]]) -> None:
         with self._lock:
-            news = self._observations.saw_all(guests, stats)
+            news = self._observations.saw_all(guests, stats, files)
         self._tell(news)
 
     def look_failed(self) -> None:

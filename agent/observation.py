@@ -12,7 +12,7 @@ from dataclasses import replace
 from agent.virt.driver import PowerEvent, Stats
 from drover.objects.guest import GuestClass, GuestState
 from drover.objects.host import HostUsage, Inventory
-from drover.objects.sync import Observation, SyncRequest
+from drover.objects.sync import Observation, Remains, SyncRequest
 from drover.states import PowerState
 
 __all__ = ["Observations"]
@@ -30,6 +30,7 @@ class Observations:
         self._usage: HostUsage | None = None
         self._foreign: tuple[str, ...] | None = None  # as the conductor has it
         self._new_foreign: tuple[str, ...] | None = None
+        self._remains: tuple[Remains, ...] = ()
         self._pending: dict[str, Observation] = {}
         self._known: dict[str, PowerState] = {}  # power states the conductor was or will be told
         self._dirty: dict[str, PowerState] = {}  # guests with events to look into, with the last event
@@ -81,8 +82,13 @@ class Observations:
         self._looked(looked_at)
         return news
 
-    def saw_all(self, guests: Sequence[GuestState], stats: Stats) -> bool:
-        """Every domain of the host, and its usage; true if there is news."""
+    def saw_all(self, guests: Sequence[GuestState], stats: Stats, files: Iterable[tuple[str, int]] = ()) -> bool:
+        """Every domain of the host, and its usage; true if there is news.
+
+        :param files: (uuid, epoch) of guests that have some and no domain.
+        """
+        touched = self._touched or set()
+        self._remains = tuple(Remains(instance_uuid=u, epoch=e) for u, e in files if u not in touched)[:_MOST]
         ours = [guest for guest in guests if guest.kind is GuestClass.OURS]
         news = False
         for guest in ours:
@@ -91,7 +97,7 @@ class Observations:
         if foreign != self._foreign:
             self._new_foreign, news = foreign, True
         self._usage = stats.host
-        here = {guest.uuid for guest in ours} | (self._touched or set())
+        here = {guest.uuid for guest in ours} | touched
         self._known = {uuid: state for uuid, state in self._known.items() if uuid in here}
         self._looked(list(self._dirty))
         return news
@@ -115,6 +121,7 @@ class Observations:
             usage=self._usage,
             inventory=self._new_inventory,
             foreign=self._new_foreign,
+            remains=self._remains,
         )
 
     def delivered(self, request: SyncRequest) -> bool:
@@ -122,6 +129,8 @@ class Observations:
         for observation in request.observations:
             if self._pending.get(observation.instance_uuid) is observation:
                 del self._pending[observation.instance_uuid]
+        if self._remains is request.remains:
+            self._remains = ()
         if self._usage is request.usage:
             self._usage = None
         if request.inventory is not None:

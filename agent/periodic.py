@@ -77,10 +77,11 @@ class Observer:
         self._manager.look_begins()
         try:
             guests, stats = self._driver.list_guests(), self._driver.stats()
+            files = self._driver.list_remains({guest.uuid for guest in guests})
         except errors.DroverError as exc:
             self._failed(exc)
         else:
-            self._manager.saw_all(guests, stats)
+            self._manager.saw_all(guests, stats, files)
             self._looked_s = self._clock.monotonic()
             if self._trouble is not None:
                 LOG.info("hypervisor answers again")

@@ -30,10 +30,14 @@ class _Heard:
 
 @dataclass(slots=True)
 class Liveness:
-    """What one conductor has heard of each host. A conductor that just started has to listen first."""
+    """What one conductor has heard of each host. A conductor that just started has to listen first.
+
+    :param recovery_s: after an outage, until a host speaks again: a call that must run out, and a pause before the next.
+    """
 
     silent_after_s: float
     brake_share: float
+    recovery_s: float = 0.0
     _heard: dict[str, _Heard] = field(default_factory=dict)
     _fell_at: dict[str, float] = field(default_factory=dict)  # hosts this conductor let fall, and when
 
@@ -47,11 +51,14 @@ class Liveness:
         # A host that is judged again after a while (it was fenced) is listened to anew.
         names = {pulse.host for pulse in pulses}
         self._heard = {name: heard for name, heard in self._heard.items() if echo and name in names}
+        since = now if echo else now + self.recovery_s
         for pulse in pulses:
             mark = (pulse.session, pulse.seq)
             heard = self._heard.get(pulse.host)
-            if heard is None or heard.mark != mark:
-                self._heard[pulse.host] = _Heard(mark, now, moved=heard is not None)
+            if heard is None:
+                self._heard[pulse.host] = _Heard(mark, since)
+            elif heard.mark != mark:
+                self._heard[pulse.host] = _Heard(mark, now, moved=True)
         if not echo:
             return Judgement()
         silent = {p.host for p in pulses if now - self._heard[p.host].since > self.silent_after_s}

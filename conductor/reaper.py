@@ -32,6 +32,8 @@ LOG = log.get(__name__)
 
 #: operations looked at in one transaction
 BATCH = 200
+#: between two syncs of an agent that no conductor answers
+LONGEST_PAUSE_S = 5.0
 #: a host shows all its guests each usage interval; one not shown for so many is gone
 UNSEEN_LOOKS = 6.0
 
@@ -45,6 +47,7 @@ class Reaper:
         self._liveness = Liveness(
             silent_after_s=core.times.sync_interval_s * core.times.silent_factor,
             brake_share=core.settings.silence_brake_share,
+            recovery_s=core.times.rpc_timeout_s + LONGEST_PAUSE_S,
         )
 
     def round(self, *, echo: bool) -> int:

@@ -8,7 +8,7 @@ guests by instance uuid (and epoch), never hold state that matters in memory, an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,10 @@ class Driver(ABC):
 
         :raises drover.errors.DriverUnavailable: the answer is unknown, which is never "none".
         """
+
+    @abstractmethod
+    def list_remains(self, known: Collection[str]) -> list[tuple[str, int]]:
+        """(instance uuid, epoch) of which this host has files, without those of the instances *known*."""
 
     @abstractmethod
     def get_guest(self, instance_uuid: str) -> GuestState | None:

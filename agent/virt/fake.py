@@ -6,7 +6,7 @@ Developers test against it, and ``drover standalone`` runs on it where there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +71,10 @@ class FakeDriver(Driver):
     def list_guests(self) -> list[GuestState]:
         with self._call("list_guests"):
             return [self._state(record) for record in self._store.list() if record.defined]
+
+    def list_remains(self, known: Collection[str]) -> list[tuple[str, int]]:
+        with self._call("list_remains"):
+            return sorted((r.uuid, r.disk_epoch) for r in self._store.list() if r.disk_epoch and r.uuid not in known)
 
     def get_guest(self, instance_uuid: str) -> GuestState | None:
         with self._call("get_guest"):

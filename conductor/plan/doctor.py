@@ -132,6 +132,12 @@ RULES: Mapping[str, Rule] = {
         why="the database was restored, or the host forgotten, while the domain lived on; Drover never touches it",
         cure="save what it holds, then remove it on {host} with virsh",
     ),
+    "OrphanDisk": Rule(
+        subject="disk of {instance_uuid} on {host}",
+        what="files of epoch {epoch} without a domain, and no placement there names them, since {first_seen_at}",
+        why="they take room; the database was restored, the host forgotten, or its domain undefined by hand",
+        cure="save what they hold, then remove the folder {instance_uuid}/{epoch} of the host's instances directory",
+    ),
     "OrphanPort": Rule(
         subject="port {id}",
         what="address {ip} ({mac}) belongs to instance {instance_uuid}, which is gone from every host",

@@ -16,7 +16,7 @@ from conductor.plan.sync import Facts, SyncPlan, choose_orders, plan_begun, plan
 from conductor.points import Commit
 from conductor.workflows.observe import observe
 from drover import errors, log, retry
-from drover.db import deployment, due, host, image, operation, placement
+from drover.db import deployment, due, host, image, operation, orphan, placement
 from drover.objects.event import Event, host_event
 from drover.objects.host import RegisterReply, Registration
 from drover.objects.operation import Operation
@@ -233,9 +233,10 @@ class SyncWorkflow:
         news = request.usage or request.inventory or request.foreign is not None
         if self._due(self._touched, request.host, TOUCH_EVERY_S) or news:
             host.touch(conn, request, self._core.runtime.clock.now())
-        if not request.observations:
-            return []
-        return observe(conn, request, self._core.runtime.clock.now())
+        now = self._core.runtime.clock.now()
+        if request.remains:
+            orphan.note(conn, request.host, request.remains, now)
+        return observe(conn, request, now) if request.observations else []
 
     def _orders(self, conn: Connection, requests: Sequence[SyncRequest]) -> dict[str, list[Order]]:
         """Orders by host. A host in the middle of a burst gets its orders by casts; everything it

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, exists, select, update
 
 from drover.clock import to_iso
 from drover.db.instance import to_value
+from drover.db.orphan import DISK
 from drover.db.schema import host, instance, operation, orphan
 from drover.objects.host import HostIdentity
 from drover.objects.instance import Instance
@@ -49,7 +50,9 @@ _TO_RESTART = (
         _I.power_state.in_((PowerState.SHUTDOWN.value, PowerState.CRASHED.value)),
         _I.deleted_at.is_(None),
         _IDLE,
-        ~exists().where(orphan.c.instance_uuid == _I.uuid),  # it may run elsewhere, without a record
+        ~exists().where(
+            orphan.c.instance_uuid == _I.uuid, orphan.c.power_state != DISK
+        ),  # it may run elsewhere, without a record
     )
     .order_by(_I.restart_at, _I.uuid)
     .limit(bindparam("most"))

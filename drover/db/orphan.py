@@ -1,4 +1,4 @@
-"""Orphans: domains of ours that a host shows and no record there entitles (DESIGN §3). Listed, never touched.
+"""Orphans: domains of ours, and files, that a host shows and no record there entitles (DESIGN §3). Listed, never touched.
 
 The record is a placement on that host of at least the domain's epoch: it names the domain, or entitles its
 destroy.  A domain without one is noted for as long as its host goes on showing it, and counts from the second time
@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, select, tuple_
 
 from drover.clock import to_iso
 from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import allocation, host, orphan
-from drover.objects.sync import Observation
+from drover.objects.sync import Observation, Remains
 
-__all__ = ["drop", "hosts_of", "note", "orphans_of", "subject", "unseen"]
+__all__ = ["DISK", "drop", "hosts_of", "note", "orphans_of", "subject", "unseen"]
+
+
+#: in the place of a power state: files without a domain
+DISK = "disk"
+
+Seen = TypeVar("Seen", Observation, Remains)
 
 
 def subject(host_name: str, instance_uuid: str) -> str:
@@ -25,10 +32,10 @@ def subject(host_name: str, instance_uuid: str) -> str:
     return f"{host_name}/{instance_uuid}"
 
 
-def note(conn: Connection, name: str, observed: Iterable[Observation], now: datetime) -> list[Observation]:
+def note(conn: Connection, name: str, observed: Iterable[Seen], now: datetime) -> list[Seen]:
     """Judge what host *name* shows; answers the orphans that count from now on.
 
-    :param observed: domains with a doubt; those that are in order cost nothing but this look.
+    :param observed: domains with a doubt, or files; those that are in order cost nothing but this look.
     """
     seen = {item.instance_uuid: item for item in observed}
     if not seen:
@@ -49,7 +56,7 @@ def note(conn: Connection, name: str, observed: Iterable[Observation], now: date
             "host": name,
             "instance_uuid": item.instance_uuid,
             "epoch": item.epoch,
-            "power_state": item.power_state.value,
+            "power_state": item.power_state.value if isinstance(item, Observation) else DISK,
             "first_seen_at": known[item.instance_uuid].first_seen_at if item.instance_uuid in known else to_iso(now),
             "seen_at": to_iso(now),
         }
@@ -76,7 +83,7 @@ def orphans_of(conn: Connection) -> dict[str, tuple[str, ...]]:
 
 _SHOWN = (
     select(orphan.c.host, orphan.c.instance_uuid)
-    .where(orphan.c.first_seen_at < orphan.c.seen_at)
+    .where(orphan.c.first_seen_at < orphan.c.seen_at, orphan.c.power_state != DISK)
     .order_by(orphan.c.host, orphan.c.instance_uuid)
 )
 
@@ -92,7 +99,7 @@ def hosts_of(conn: Connection, instance_uuid: str, *, anywhere: bool) -> list[st
     return sorted(hosts.union(conn.execute(_UNHEARD).scalars()) if anywhere else hosts)
 
 
-_HOSTS_OF = select(orphan.c.host).where(orphan.c.instance_uuid == bindparam("uuid"))
+_HOSTS_OF = select(orphan.c.host).where(orphan.c.instance_uuid == bindparam("uuid"), orphan.c.power_state != DISK)
 _UNHEARD = select(host.c.name).where(host.c.last_sync_at.is_(None), host.c.fence == "")
 
 

@@ -91,8 +91,10 @@ def _check_alone(conn: Connection) -> None:
     Heartbeats prove nothing here: those of the copy are as old as the copy, and a service writes its own only once
     it has begun to work.
     """
-    if conn.dialect.name == "postgresql" and (others := conn.execute(_OTHERS).scalar_one()):
-        raise errors.ServicesConnected(connections=others)
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.text("SELECT pg_stat_clear_snapshot()"))  # a second look in a transaction would see the first
+        if others := conn.execute(_OTHERS).scalar_one():
+            raise errors.ServicesConnected(connections=others)
 
 
 _OTHERS = sa.text(

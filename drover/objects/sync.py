@@ -23,6 +23,7 @@ __all__ = [
     "Order",
     "Outcome",
     "Permit",
+    "Remains",
     "Result",
     "SyncReply",
     "SyncRequest",
@@ -111,6 +112,14 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """Files of (instance, epoch) that a host has without a domain, and without an order at work on them."""
+
+    instance_uuid: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRequest:
     """``held`` lists every order in the agent's memory that is not yet in ``results``.
 
@@ -129,6 +138,7 @@ class SyncRequest:
     usage: HostUsage | None = None
     inventory: Inventory | None = None  # when it changed
     foreign: tuple[str, ...] | None = None
+    remains: tuple[Remains, ...] = ()  # with each look at everything
     want: dict[str, int] = field(default_factory=dict)
 
 

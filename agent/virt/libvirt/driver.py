@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from agent.virt.driver import CancelToken, Driver, PowerEvent, Snapshot, Stats
@@ -75,6 +75,9 @@ class LibvirtDriver(Driver):
 
     def list_guests(self) -> list[GuestState]:
         return self._guests.list()
+
+    def list_remains(self, known: Collection[str]) -> list[tuple[str, int]]:
+        return self._folders.all_but(known)
 
     def get_guest(self, instance_uuid: str) -> GuestState | None:
         return self._guests.get(instance_uuid)

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,22 @@ class Folders:
             return []
         return [self.of(instance_uuid, e) for e in sorted(map(int, names)) if e <= epoch]
 
+    def all_but(self, known: Collection[str]) -> list[tuple[str, int]]:
+        """(instance uuid, epoch) of every folder of instances that are not *known*.
+
+        :raises errors.DriverError: the directory cannot be read.
+        """
+        found: list[tuple[str, int]] = []
+        try:
+            for home in self.root.iterdir():
+                if home.name not in known and _is_uuid(home.name):
+                    found += [(home.name, int(path.name)) for path in home.iterdir() if path.name.isdecimal()]
+        except FileNotFoundError:
+            return sorted(found)  # removed while we looked; the next look sees the rest
+        except OSError as exc:
+            raise errors.DriverError(operation="reading the instances' directory", detail=str(exc)) from exc
+        return sorted(found)
+
     def remove(self, folder: Folder) -> None:
         """Delete *folder*, and the instance's own when it was the last. May be called again after a crash."""
         try:
@@ -115,13 +132,17 @@ class Folders:
             raise failed(exc, "guest folder", folder.path) from exc
 
     def _home(self, instance_uuid: str) -> Path:
-        try:
-            canonical = str(uuid.UUID(instance_uuid)) == instance_uuid
-        except ValueError:
-            canonical = False
-        if not canonical:
+        if not _is_uuid(instance_uuid):
             raise errors.BadInput(reason=f"{instance_uuid!r} is no uuid")
         return self.root / instance_uuid
+
+
+def _is_uuid(name: str) -> bool:
+    """In its canonical form."""
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
 
 
 def write_whole(path: Path, content: bytes) -> None:

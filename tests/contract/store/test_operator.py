@@ -16,7 +16,7 @@ from drover.db import audit, notice, placement, schema
 from drover.db.engine import Database
 from drover.objects.instance import CreateReply, InstanceFilter
 from drover.objects.preview import Cure
-from drover.objects.sync import Gone, Observation, Order, Outcome
+from drover.objects.sync import Gone, Observation, Order, Outcome, Remains
 from drover.objects.update import InstanceUpdate
 from drover.runtime.threads import ThreadRuntime
 from drover.states import Action, OperationState, PlacementState, PowerState, RestartPolicy, VmState
@@ -438,6 +438,12 @@ def test_a_domain_without_a_record_is_listed_while_it_is_shown(fleet: Fleet) -> 
     agent.sync(observations=(above,))
     assert set(fleet.api.host_show(CTX, "h1").orphan_domains) == {uuid, "stray"}
 
+    placed = built(fleet, agent, "placed").instance_uuids[0]
+    for _ in range(2):
+        agent.sync(remains=(Remains(instance_uuid="files", epoch=1), Remains(instance_uuid=placed, epoch=1)))
+    assert set(fleet.api.host_show(CTX, "h1").orphan_domains) == {uuid, "stray"}, "files are no domain"
+    found = {it.subject for it in fleet.api.audit(CTX).findings if it.code == "OrphanDisk"}
+    assert found == {"disk of files on h1"}, "the other has a placement"
     with pytest.raises(errors.InstanceElsewhere, match="h1 may run it"):
         fleet.api.instance_action(CTX, uuid, Action.REBOOT, {"type": "hard"})
     execute(fleet, "UPDATE orphan SET seen_at = '2020-01-02T00:00:00Z', first_seen_at = '2020-01-01T00:00:00Z'")

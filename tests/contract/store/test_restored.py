@@ -203,6 +203,43 @@ def test_what_may_run_on_a_host_that_was_not_heard_since_is_not_placed_again(
         fleet.api.instance_recover(CTX, failed, Cure.RETRY, dry_run=False)
 
 
+def test_a_service_that_comes_in_between_forbids_it_too(
+    reopen: Open, runtime: ThreadRuntime, request: pytest.FixtureRequest
+) -> None:
+    """PostgreSQL: it connects after the first look, and before the table of operations is locked."""
+    if request.node.callspec.params["reopen"] == "sqlite":
+        pytest.skip("SQLite's file is of one process")
+    with serving(reopen(), runtime, prepared=False) as fleet:
+        operation_id = fleet.create().operation_ids[0]
+    url = request.getfixturevalue("postgres").url.removesuffix("/drover") + "/restored"
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    settling = reopen()
+    refused: list[errors.DroverError] = []
+
+    def work() -> None:
+        try:
+            restored.settle(settling, NOW)
+        except errors.DroverError as exc:
+            refused.append(exc)
+
+    with engine.connect() as other:  # by its name no service
+        other.execute(sa.text("LOCK TABLE operation IN SHARE MODE"))
+        task = runtime.spawn("settle", work)
+        deadline = runtime.clock.monotonic() + 60
+        while not other.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar():
+            assert runtime.clock.monotonic() < deadline, "it never waits"
+            runtime.sleep(0.01)
+        with reopen().read() as service:
+            service.execute(sa.text("SELECT 1"))
+        other.rollback()
+        task.join(60)
+    engine.dispose()
+    assert [type(exc) for exc in refused] == [errors.ServicesConnected]
+    settling.close()
+    with serving(reopen(), runtime) as fleet:
+        assert ended(fleet, operation_id) == (OperationState.SCHEDULING, "")
+
+
 # --- a conductor that finds out by itself -----------------------------------------------------------------------
 
 

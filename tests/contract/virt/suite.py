@@ -98,6 +98,17 @@ class DriverContract:
         assert harness.leftovers(spec.uuid) == []
         assert harness.driver.get_guest(spec.uuid) is None
 
+    def test_files_without_a_domain_are_told(self, harness: Harness) -> None:
+        spec, other = harness.make_spec(), harness.make_spec(71)
+        preparation(harness, spec, "op-1")[0]()
+        assert harness.driver.list_remains(()) == [(spec.uuid, 1)]
+        assert harness.driver.list_remains({spec.uuid}) == []
+        assert harness.driver.get_guest(spec.uuid) is None
+        build(harness, other, "op-2")
+        assert (spec.uuid, 1) in harness.driver.list_remains({other.uuid})
+        harness.driver.remove(spec.uuid, 1)
+        assert harness.driver.list_remains({other.uuid}) == []
+
     # inventory, lists
 
     def test_inventory(self, harness: Harness) -> None:

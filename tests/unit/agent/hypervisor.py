@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -112,6 +112,9 @@ class Hypervisor(Driver):
             machine.boots += not guest.saved and guest.power_state is not PowerState.PAUSED
             machine.disk.used = True
         machine.guest = replace(guest, power_state=PowerState.RUNNING, saved=False)
+
+    def list_remains(self, known: Collection[str]) -> list[tuple[str, int]]:
+        return []
 
     def get_guest(self, instance_uuid: str) -> GuestState | None:
         with self._call():

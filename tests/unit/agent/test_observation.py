@@ -9,7 +9,7 @@ from agent.virt.driver import PowerEvent, Stats
 from drover.objects.guest import GuestClass, GuestState
 from drover.objects.host import HostUsage, Inventory
 from drover.objects.instance import InstanceUsage
-from drover.objects.sync import SyncRequest
+from drover.objects.sync import Remains, SyncRequest
 from drover.states import PowerState
 
 INVENTORY = Inventory(vcpus=4, memory_mib=1000, disk_gib=10)
@@ -58,6 +58,18 @@ def test_whether_a_guest_is_rescued_is_told() -> None:
     observations.look_begins([])
     observations.saw_all([replace(guest(), rescue=True), guest("b")], STATS)
     assert [seen.rescue for seen in told(observations).observations] == [True, False]
+
+
+def test_files_without_a_domain_are_told_with_each_look_unless_an_order_is_at_them() -> None:
+    observations = Observations(INVENTORY)
+    observations.look_begins(["busy"])
+    observations.saw_all([guest()], STATS, [("busy", 1), ("left", 2)])
+    assert told(observations).remains == (Remains(instance_uuid="left", epoch=2),)
+    assert told(observations).remains == ()
+    observations.look_begins([])
+    observations.order_began("left")
+    observations.saw_all([guest()], STATS, [("left", 2)])
+    assert told(observations).remains == ()
 
 
 def test_undelivered_is_told_again() -> None:

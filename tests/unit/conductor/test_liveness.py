@@ -26,6 +26,17 @@ def test_a_conductor_without_echo_judges_nobody_and_listens_anew() -> None:
     assert liveness.judge(pulses(1), 51.0, echo=True).silent == {"h0"}
 
 
+def test_after_an_outage_hosts_have_the_time_that_a_call_takes_to_run_out() -> None:
+    liveness = Liveness(20.0, 0.2, recovery_s=15.0)
+    liveness.judge(pulses(1, 1), 0.0, echo=True)
+    liveness.judge(pulses(1, 1), 30.0, echo=False)
+    assert not liveness.judge(pulses(1, 1), 31.0, echo=True).silent
+    assert not liveness.judge(pulses(1, 2), 40.0, echo=True).silent
+    assert not liveness.judge(pulses(1, 2), 59.0, echo=True).silent
+    assert liveness.judge(pulses(1, 2), 61.0, echo=True).silent == {"h1"}, "it spoke, and no more"
+    assert liveness.judge(pulses(1, 2), 66.0, echo=True).silent == {"h0", "h1"}
+
+
 def test_a_host_that_was_down_rises_by_a_sync_and_not_by_an_old_row() -> None:
     liveness = Liveness(20.0, 0.2)
     assert not liveness.judge(pulses(7, up=False), 0.0, echo=True).rose
