@@ -8,8 +8,9 @@ demo: venv
 test: venv
 	.venv/bin/tox run
 
+# make bench SNAPSHOT=file replays what drover-scheduler snapshot wrote.
 bench: venv
-	.venv/bin/tox run -e bench
+	.venv/bin/tox run -e bench $(if $(SNAPSHOT),-- --snapshot $(abspath $(SNAPSHOT)))
 
 lint: venv
 	.venv/bin/tox run -e lint,layers

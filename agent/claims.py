@@ -17,8 +17,13 @@ __all__ = ["Claims", "wanted"]
 
 
 def wanted(spec: GuestSpec) -> Resources:
-    """What a guest takes."""
-    return Resources(vcpus=spec.vcpus, memory_mib=spec.memory_mib, disk_gib=spec.disk_gib)
+    """What a guest takes of what is shared: not its dedicated CPUs, nor memory in huge pages."""
+    cells = spec.hardware.cells
+    return Resources(
+        vcpus=0 if any(cell.cpus for cell in cells) else spec.vcpus,
+        memory_mib=0 if any(cell.page_kib for cell in cells) else spec.memory_mib,
+        disk_gib=spec.disk_gib,
+    )
 
 
 class Claims:

@@ -25,6 +25,7 @@ class AlarmKind(StrEnum):
     MASS_SILENCE = "MassSilence"
     SILENT_HOST = "SilentHost"
     ORPHAN_DOMAIN = "OrphanDomain"
+    FAILING_HOST = "FailingHost"
     RESTARTS_EXHAUSTED = "RestartsExhausted"
     DEAD_LETTER = "DeadLetter"
     OLD_DATABASE = ALARM
@@ -63,6 +64,13 @@ ALARMS: Mapping[str, AlarmRule] = {
         meaning="the host shows a domain of ours that no placement names",
         cleared="the host shows it no more",
         cure="`drover doctor` tells what it may be; remove it by hand",
+    ),
+    AlarmKind.FAILING_HOST: AlarmRule(
+        about="the host",
+        meaning="builds failed there `[conductor] quarantine_failures` times within `quarantine_window_s`; it is set "
+        "aside, unless `quarantine_share` of the hosts are already",
+        cleared="a build that tries it works, its failures are older than the window, or an operator releases it",
+        cure="the alarm names the errors: mend their cause, then `drover host release`",
     ),
     AlarmKind.RESTARTS_EXHAUSTED: AlarmRule(
         about="the instance",

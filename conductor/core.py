@@ -14,6 +14,7 @@ from conductor.effect import Applied, Owner
 from conductor.order import OrderBook
 from conductor.past import Past
 from conductor.points import Commit
+from conductor.room import Room
 from conductor.waiter import Waiter
 from drover import errors, log
 from drover.conf.conductor import ConductorSettings
@@ -56,6 +57,7 @@ class Core:
     discard_image: Callable[[str], None]  # removes an image's bytes from the depot
     points: Points = field(default_factory=NoPoints)  # where tests stop it
     events: EventSink = field(default_factory=NoEvents)
+    room: Room = field(default_factory=Room)
     past: Past = field(default_factory=Past)
 
     @contextmanager
@@ -137,6 +139,8 @@ class Core:
         """
         self.events.publish(applied.events)
         self.waiter.finished(applied.finished)
+        if applied.freed:
+            self.room.came()
         self.nudge_scheduler(applied.requeued)
         for image_id in applied.dropped_images:
             try:

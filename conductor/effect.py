@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from drover.clock import to_iso
-from drover.db import claim, image, instance, operation, placement
+from drover.db import claim, image, instance, operation, placement, quarantine
 from drover.objects.catalog import Image
 from drover.objects.event import Event
 from drover.objects.operation import ErrorInfo, Operation, ServiceLog
@@ -26,6 +26,7 @@ __all__ = [
     "Anew",
     "Applied",
     "Begin",
+    "BuildFailed",
     "DropImage",
     "Effect",
     "Finish",
@@ -37,6 +38,7 @@ __all__ = [
     "Requeue",
     "Schedule",
     "Vm",
+    "Wait",
     "apply",
 ]
 
@@ -158,7 +160,40 @@ class DropImage:
     image_id: str
 
 
-Effect = Begin | Grant | Finish | Requeue | Schedule | Vm | Anew | Move | Release | AddImage | DropImage | Log
+@dataclass(frozen=True, slots=True)
+class BuildFailed:
+    """A build failed for what may be its host's fault; the same *cause* counts once."""
+
+    host: str
+    cause: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No host can take it now, and its request waits for one: it stays in scheduling."""
+
+    operation_id: str
+    attempt: int
+    words: str  # what it waits for
+
+
+Effect = (
+    Begin
+    | Grant
+    | Finish
+    | Requeue
+    | Schedule
+    | Wait
+    | Vm
+    | Anew
+    | Move
+    | Release
+    | BuildFailed
+    | AddImage
+    | DropImage
+    | Log
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +214,7 @@ class Applied:
     granted: set[tuple[str, str, int]] = field(default_factory=set)  # (instance, host, epoch)
     dropped_images: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    freed: bool = False  # a host has room that it had not
 
     def add(self, more: Applied) -> None:
         """What another batch of the same transaction came to."""
@@ -187,6 +223,7 @@ class Applied:
         self.granted |= more.granted
         self.dropped_images += more.dropped_images
         self.events += more.events
+        self.freed |= more.freed
 
 
 def apply(conn: Connection, effects: Sequence[Effect], owner: Owner) -> Applied:
@@ -196,6 +233,9 @@ def apply(conn: Connection, effects: Sequence[Effect], owner: Owner) -> Applied:
     _instances(conn, effects, owner, applied)
     _placements(conn, effects, applied)
     _images(conn, effects, owner, applied)
+    for effect in effects:
+        if isinstance(effect, BuildFailed):
+            quarantine.record(conn, effect.host, effect.cause, effect.code, owner.now)
     operation.add_logs(conn, [(e.operation_id, e.document) for e in effects if isinstance(e, Log)])
     return applied
 
@@ -220,6 +260,8 @@ def _operations(conn: Connection, effects: Sequence[Effect], owner: Owner, appli
         elif isinstance(effect, Schedule):
             applied.requeued.append(effect.operation_id)
             applied.events += operation.schedule(conn, effect.operation_id, effect.attempt)
+        elif isinstance(effect, Wait):
+            applied.events += operation.wait(conn, effect.operation_id, effect.attempt, effect.words)
     for state, pairs in plain.items():
         applied.events += operation.finish(conn, pairs, state, None, owner.now)
 
@@ -273,7 +315,7 @@ def _placements(conn: Connection, effects: Sequence[Effect], applied: Applied) -
     for (to, of), keys in moves.items():
         placement.move(conn, keys, to, of=of)
     releases = {(e.instance_uuid, e.host, e.epoch) for e in effects if isinstance(e, Release)}
-    claim.release_many(conn, releases)
+    applied.freed |= bool(claim.release_many(conn, releases))
     touched = {uuid for uuid, _, _ in releases} | {e.instance_uuid for e in effects if isinstance(e, Vm) and e.deleted}
     instance.forget_released(conn, touched)
 

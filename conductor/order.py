@@ -10,6 +10,7 @@ from drover.db import guest, image, placement
 from drover.objects.catalog import Image
 from drover.objects.guest import GuestSpec, ImageSource, UploadTarget
 from drover.objects.operation import Operation
+from drover.objects.placement import Placement
 from drover.objects.sync import Order
 from drover.states import VERBS, Action, PlacementState
 
@@ -47,20 +48,22 @@ class OrderBook:
         orders: list[Order] = []
         held: list[tuple[str, str, int]] = []
         for op in operations:
-            epochs = [
-                p.epoch
+            here = [
+                p
                 for p in placements.get(op.instance_uuid, ())
                 if p.host == op.host and (p.state is not PlacementState.LEAVING or op.action is Action.DELETE)
             ]
-            if not epochs:
+            if not here:
                 continue
             if VERBS[op.action].places:
-                held.append((op.instance_uuid, op.host, epochs[-1]))
-            orders.append(self._order(op, epochs[-1], parts.get(op.instance_uuid), rescue_images))
+                held.append((op.instance_uuid, op.host, here[-1].epoch))
+            orders.append(self._order(op, here[-1], parts.get(op.instance_uuid), rescue_images))
         placement.move(conn, held, PlacementState.HELD, of=(PlacementState.RESERVED,))
         return orders
 
-    def _order(self, op: Operation, epoch: int, parts: guest.Parts | None, rescue_images: Mapping[str, Image]) -> Order:
+    def _order(
+        self, op: Operation, place: Placement, parts: guest.Parts | None, rescue_images: Mapping[str, Image]
+    ) -> Order:
         rescue = rescue_images.get(op.params["image_id"]) if op.action is Action.RESCUE else None
         upload = None
         if VERBS[op.action].uploads:
@@ -70,21 +73,21 @@ class OrderBook:
             attempt=op.attempt,
             action=op.action,
             instance_uuid=op.instance_uuid,
-            epoch=epoch,
+            epoch=place.epoch,
             params=op.params,
-            spec=self._spec(parts, epoch) if parts else None,
+            spec=self._spec(parts, place) if parts else None,
             rescue_image=self._image_source(rescue) if rescue else None,
             upload=upload,
             budget_s=op.run_budget_s,
             request_id=op.request_id,
         )
 
-    def _spec(self, parts: guest.Parts, epoch: int) -> GuestSpec:
+    def _spec(self, parts: guest.Parts, place: Placement) -> GuestSpec:
         i = parts.instance
         return GuestSpec(
             deployment_id=self._deployment_id,
             uuid=i.uuid,
-            epoch=epoch,
+            epoch=place.epoch,
             name=i.name,
             hostname=i.name,
             project_id=i.project_id,
@@ -99,4 +102,5 @@ class OrderBook:
             ssh_keys=parts.secret.ssh_keys,
             user_data=parts.secret.user_data,
             metadata=i.metadata,
+            hardware=place.hardware,
         )

@@ -14,6 +14,7 @@ class Commit(StrEnum):
     ACTION = "action"
     CANCEL = "cancel"
     DISPATCH = "dispatch"  # orders handed out
+    UNPLACEABLE = "unplaceable"  # what no host can take fails, or waits for room
     BEGIN = "begin"  # a sync that tells that an order began
     PERMIT = "permit"  # a sync that asks leave to start a domain
     FINISH = "finish"  # a sync that brings results

@@ -91,6 +91,8 @@ class Reaper:
                 LOG.warning("host is silent", host=name)
             for name in rose:
                 LOG.info("host speaks again", host=name)
+            if rose:
+                core.room.came()
             core.events.publish(
                 [*(host_event(name, "down") for name in fell), *(host_event(name, "up") for name in rose)]
             )

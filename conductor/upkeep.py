@@ -1,4 +1,4 @@
-"""What is done for instances without anybody's request: restarts, and the end of soft-deletes.
+"""What is done for instances without anybody's request: restarts, the end of soft-deletes, another look for room.
 
 Two conductors doing this at once are harmless: rows that one holds the other skips, and an instance has one
 unfinished operation.
@@ -6,7 +6,8 @@ unfinished operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,13 +16,15 @@ from sqlalchemy import Connection
 from conductor import effect
 from conductor.alarm import AlarmKind, raise_alarm
 from conductor.begin import begin
+from conductor.breaker import Breaker
 from conductor.core import Core
-from conductor.effect import Applied
+from conductor.effect import Applied, Effect
 from conductor.plan.restart import plan_restart
+from conductor.plan.room import plan_limit
 from conductor.plan.verb import New, plan_verb
 from conductor.points import Commit
 from drover import errors, log, retry
-from drover.db import due, placement
+from drover.db import due, instance, operation, placement
 from drover.objects.instance import Instance
 from drover.objects.operation import Operation
 from drover.objects.sync import Order
@@ -43,12 +46,46 @@ class Upkeep:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._breaker = Breaker(core)
+        self._looked_s = -math.inf  # monotonic: when everything that waits for room was last looked at
 
     def round(self) -> None:
         """:raises errors.Unavailable: the database is not there; the next round does it."""
         self._pass(self._restart)
         if self._core.times.reclaim_instance_interval_s > 0:
             self._pass(self._reclaim)
+        self._breaker.round()
+        self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Those that wait for room go to the scheduler again, oldest first, when there may be some.
+
+        This conductor knows of some, or it is a lease ago that it looked without knowing: what another conductor knew
+        and died with, and what nobody tells (a host's load), is found then.
+        """
+        core = self._core
+        noted, now_s = core.room.take(), core.runtime.clock.monotonic()
+        with core.database.read() as conn:
+            waiting = due.for_room(conn)
+        over = {op.id for op, hints in waiting if plan_limit(op, hints, op.waits, core.runtime.clock.now())}
+        if over:
+            core.after(retry.while_busy(core.runtime, lambda: self._give_up(over)))
+        if waiting and (noted or now_s - self._looked_s >= core.times.owner_lease_s):
+            self._looked_s = now_s
+            core.nudge_scheduler([op.id for op, _ in waiting if op.id not in over])
+
+    def _give_up(self, operation_ids: Iterable[str]) -> Applied:
+        """End those of them that still wait and have waited for as long as they may."""
+        core = self._core
+        with core.transaction(Commit.UPKEEP) as conn:
+            held = operation.find(conn, operation_ids, lock=True)
+            instances = instance.find(conn, (op.instance_uuid for op in held.values()))
+            owner = core.owner()
+            effects: list[Effect] = []
+            for op in held.values():
+                if op.waits:
+                    effects += plan_limit(op, instances[op.instance_uuid].hints, op.waits, owner.now)
+            return effect.apply(conn, effects, owner)
 
     def _pass(self, work: Callable[[Connection], tuple[Applied, list[Operation]]]) -> None:
         core = self._core

@@ -118,6 +118,21 @@ class InvalidKeypair(BadInput):
     template = "keypair {name!r}: {reason}"
 
 
+class InvalidHints(BadInput):
+    code = "InvalidHints"
+    template = "where it is to go: {reason}"
+
+
+class InvalidAggregate(BadInput):
+    code = "InvalidAggregate"
+    template = "aggregate {name!r}: {reason}"
+
+
+class InvalidGroup(BadInput):
+    code = "InvalidGroup"
+    template = "server group {name!r}: {reason}"
+
+
 class InvalidUserData(BadInput):
     code = "InvalidUserData"
     template = "user-data: {reason}"
@@ -189,6 +204,21 @@ class HostNotFound(NotFound):
     template = "no host {ref!r}"
 
 
+class AggregateNotFound(NotFound):
+    code = "AggregateNotFound"
+    template = "no aggregate {ref!r}"
+
+
+class AvailabilityZoneNotFound(NotFound):
+    code = "AvailabilityZoneNotFound"
+    template = "no availability zone {ref!r}"
+
+
+class ServerGroupNotFound(NotFound):
+    code = "ServerGroupNotFound"
+    template = "no server group {ref!r}"
+
+
 class AlarmNotFound(NotFound):
     code = "AlarmNotFound"
     template = "no alarm {ref!r} stands"
@@ -218,6 +248,11 @@ class NameTaken(Conflict):
 class InUse(Conflict):
     code = "InUse"
     template = "{what} {ref!r} is used by {users}"
+
+
+class ZoneRefused(Conflict):
+    code = "ZoneRefused"
+    template = "host {host!r} cannot go from availability zone {present!r} to {wanted!r}: {reason}"
 
 
 class InstanceBusy(Conflict):

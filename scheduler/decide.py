@@ -3,17 +3,24 @@
 A batch is placed as if its requests came one by one, in order: each choice uses up room that the next one no
 longer sees.  Equal requests that follow one another are placed in one pass, which costs microseconds each
 where asking every filter about the whole fleet again costs a hundred times that.
+
+What ties requests to one another is resolved here, never in a filter: members of a server group that this batch
+placed, and hardware that it gave away.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import insort
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
+from drover.objects.group import GroupPolicy
+from drover.runtime import Random
 from scheduler.host_table import BoolArray, FloatArray, HostTable, IntArray, amounts
 from scheduler.plugin import Chain
 from scheduler.spec import PlacementSpec
@@ -23,12 +30,18 @@ __all__ = ["Choice", "Limits", "Report", "decide"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a choice tells."""
+    """How much a choice tells, and from how many hosts it is made."""
 
     alternates: int = 3  # further hosts
     weighed: int = 5  # hosts whose weights are kept
     explained: int = 200  # hosts whose refusal is put in words when no host is left
     explained_beside: int = 10  # the same when there is one: words cost more than placing
+    subset: int = 1  # chance chooses among so many of the best
+    chance: Random | None = None
+
+    def pick(self, most: int) -> int:
+        """Which of the best *most* to take."""
+        return self.chance.randrange(min(self.subset, most)) if self.chance is not None and self.subset > 1 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +54,7 @@ class Report:
     funnel: tuple[tuple[str, int], ...]
     refused: tuple[tuple[str, str, str], ...]
     weights: tuple[tuple[str, dict[str, float], float], ...] = ()
+    refusals: bytes = b""  # every host's first refusal (scheduler.refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,41 +67,71 @@ class Choice:
 
 
 def decide(table: HostTable, specs: Sequence[PlacementSpec], chain: Chain, limits: Limits) -> list[Choice]:
-    """One choice a request, in their order. Of equally good hosts the first by name wins. *table* stays as it is."""
-    fleet = table.with_free(table.free.copy())
+    """One choice a request, in their order. *table* stays as it is.
+
+    Of equally good hosts the first by name wins, unless ``limits`` leave it to chance: then schedulers that decide
+    at the same time do not all want the same host.
+    """
+    fleet = table.scratch()
+    groups: dict[str, Counter[str]] = {}  # members that this batch placed, by group and host
     choices: list[Choice] = []
     for spec, equal in groupby(specs):
         left = sum(1 for _ in equal)
         while left:
-            placed = _place(fleet, spec, left, chain, limits)
+            now = _with_members(spec, groups)
+            count = 1 if _changes_its_own_rule(now) else left
+            fleet, placed = _place(fleet, now, count, chain.asked(fleet, now), limits)
+            if now.group is not None:
+                groups.setdefault(now.group.id, Counter()).update(each.host for each in placed if each.host)
+            if not placed[-1].host:
+                placed += placed[-1:] * (left - len(placed))  # what fits nowhere fits nowhere the next time
             choices += placed
             left -= len(placed)
     return choices
 
 
-def _place(fleet: HostTable, spec: PlacementSpec, count: int, chain: Chain, limits: Limits) -> list[Choice]:
-    """Place up to *count* equal requests, at least one, and use up the room in *fleet*."""
+def _with_members(spec: PlacementSpec, groups: dict[str, Counter[str]]) -> PlacementSpec:
+    """The request with the members of its group as they are now."""
+    placed = groups.get(spec.group.id) if spec.group is not None else None
+    if spec.group is None or not placed:
+        return spec
+    members = Counter(dict(spec.group.hosts)) + placed
+    return dataclasses.replace(spec, group=dataclasses.replace(spec.group, hosts=tuple(sorted(members.items()))))
+
+
+def _changes_its_own_rule(spec: PlacementSpec) -> bool:
+    """Whether a placement changes what the next equal request asks, or more of its host than amounts."""
+    first = spec.group is not None and spec.group.policy is GroupPolicy.AFFINITY and not spec.group.hosts
+    return first or bool(spec.hardware)
+
+
+def _place(
+    fleet: HostTable, spec: PlacementSpec, count: int, chain: Chain, limits: Limits
+) -> tuple[HostTable, list[Choice]]:
+    """Place up to *count* equal requests, at least one; answers the fleet afterwards, which may be *fleet* itself."""
+    if spec.group is not None:
+        fleet.set_members(dict(spec.group.hosts))
     sieve = _Sieve(fleet, spec, chain)
     if not sieve.left:
-        refusal = Choice(host="", report=sieve.report(limits.explained))
-        return [refusal] * count
+        return fleet, [Choice(host="", report=sieve.report(limits.explained))] * count
     weights = _Weights(fleet, spec, chain)
-    # Each placement changes one host, so the best ``count + alternates`` of now hold every host that can be named.
-    best = _best(weights.total, sieve, count + limits.alternates)
+    # Each placement changes one host, so so many of the best of now hold every host that can be named.
+    best = _best(weights.total, sieve, count + max(limits.alternates, limits.subset - 1))
     report = sieve.report(limits.explained_beside, weights.parts(best[: limits.weighed]))
     standing = [(float(weights.total[place]), -place) for place in reversed(best)]  # worst first
-    ask = amounts(spec.resources)
     ladder = _Ladder(fleet, spec, chain, count)
     ladder.look_ahead(best)
     choices: list[Choice] = []
     while standing and len(choices) < count:
-        place = -standing.pop()[1]
+        place = -standing.pop(-1 - limits.pick(len(standing)))[1]
         alternates = tuple(fleet.name(-other) for _, other in standing[: -limits.alternates - 1 : -1])
         choices.append(Choice(host=fleet.name(place), alternates=alternates, report=report))
-        fleet.free[:, place] -= ask
+        fleet.occupy(place, ladder.ask)
         if len(choices) < count and (weight := ladder.weight(place)) is not None:
             insort(standing, (weight, -place))
-    return choices
+    if spec.hardware:  # such requests are placed one at a time
+        fleet = fleet.with_hardware(place, fleet.hardware[place].given(spec.hardware))
+    return fleet, choices
 
 
 class _Sieve:
@@ -98,9 +142,13 @@ class _Sieve:
         self._masks = [each.mask(table, spec) for each in chain.filters]
         self._funnel = [("all", len(table))]
         self.passed: BoolArray = np.ones(len(table), dtype=np.bool_)
+        self._refusals = np.zeros(len(table), dtype=np.uint8)
         for each, mask in zip(chain.filters, self._masks, strict=True):
             self.passed &= mask
-            self._funnel.append((each.name, int(np.count_nonzero(self.passed))))
+            left = int(np.count_nonzero(self.passed))
+            if left < self.left:
+                self._refusals += self.passed.view(np.uint8)
+            self._funnel.append((each.name, left))
 
     @property
     def left(self) -> int:
@@ -116,15 +164,26 @@ class _Sieve:
                 refuser = self._chain.filters[number]
                 words = refuser.explain(self._table, place, self._spec)
                 refused.append((self._table.name(place), refuser.name, words))
-        return Report(funnel=tuple(self._funnel), refused=tuple(refused), weights=weights)
+        return Report(
+            funnel=tuple(self._funnel),
+            refused=tuple(refused),
+            weights=weights,
+            refusals=self._refusals.tobytes(),
+        )
 
 
 class _Weights:
-    """The weighers' answers about a table."""
+    """The weighers' answers about a table. An aggregate's metadata may give its hosts another multiplier."""
 
     def __init__(self, table: HostTable, spec: PlacementSpec, chain: Chain) -> None:
         self._table = table
-        self._each = [(each.name, multiplier * each.weigh(table, spec)) for each, multiplier in chain.weighers]
+        self._each = [
+            (
+                each.name,
+                table.aggregates.numbers(f"{each.name}_weight_multiplier", multiplier) * each.weigh(table, spec),
+            )
+            for each, multiplier in chain.weighers
+        ]
         self.total: FloatArray = np.zeros(len(table), dtype=np.float64)
         for _, weights in self._each:
             self.total += weights
@@ -175,13 +234,13 @@ class _Ladder:
 
     def __init__(self, fleet: HostTable, spec: PlacementSpec, chain: Chain, count: int) -> None:
         self._fleet, self._spec, self._chain, self._count = fleet, spec, chain, count
-        self._ask = amounts(spec.resources)
+        self.ask = amounts(spec.resources)
         self._steps: dict[int, list[float | None]] = {}  # by place, the next step last
 
     def look_ahead(self, places: list[int]) -> None:
         """Prepare for *count* placements spread over *places*, none of them made yet."""
         if self._count > 1:
-            self._climb(np.array(places), min(2 * self._count // len(places) + 1, self._MOST), made=1)
+            self._climb(np.array(places), min(2 * self._count // len(places) + 3, self._MOST), made=1)
 
     def weight(self, place: int) -> float | None:
         """The weight of the host at *place* as it is now; None when it takes no more.
@@ -196,7 +255,7 @@ class _Ladder:
         """Imagine *places* with *made*, *made* + 1 … further guests, *steps* of them, and ask about all at once."""
         imagined = np.repeat(places, steps)
         guests = np.tile(np.arange(made, made + steps, dtype=np.int64), len(places))
-        table = self._fleet.take(imagined, self._fleet.free[:, imagined] - self._ask[:, np.newaxis] * guests)
+        table = self._fleet.imagined(imagined, self.ask, guests)
         passed = _Sieve(table, self._spec, self._chain).passed.reshape(-1, steps).tolist()
         weights = _Weights(table, self._spec, self._chain).total.reshape(-1, steps).tolist()
         for place, ok, weighed in zip(places.tolist(), passed, weights, strict=True):

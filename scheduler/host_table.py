@@ -1,4 +1,4 @@
-"""Hosts as columns: one NumPy array a fact, one place in it a host.
+"""Hosts as columns: one array a fact, one place in it a host.
 
 A table is a value: what changes it makes another one.  Filters and weighers read it; :mod:`scheduler.decide`
 also builds tables of imagined hosts from it (the same host with one, two, three more guests) and asks about
@@ -8,23 +8,22 @@ all of them at once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drover.db.host_table import HostRow
 from drover.objects import codec
-from drover.objects.host import Resources
+from drover.objects.host import HostUsage, Resources
+from scheduler.belonging import AggregateColumn, Belonging
+from scheduler.column import BoolArray, FloatArray, IntArray, LabelColumn
+from scheduler.hardware_state import HardwareColumn, HardwareState
 
-__all__ = ["BoolArray", "FloatArray", "HostTable", "IntArray", "LabelColumn", "Resource", "amounts"]
-
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+__all__ = ["Beside", "BoolArray", "Count", "FloatArray", "HostTable", "IntArray", "Resource", "amounts"]
 
 
 class Resource(IntEnum):
@@ -35,149 +34,193 @@ class Resource(IntEnum):
     DISK_GIB = 2
 
 
+class Count(IntEnum):
+    """Which line of :attr:`HostTable.counts`: what each placement adds one to."""
+
+    INSTANCES = 0  # placements, in whatever state; 0 unless a rule of the chain needs them
+    IO_OPERATIONS = 1  # builds and other work on disks, as last reported; 0 unless a rule of the chain needs them
+    MEMBERS = 2  # of the server group of the request at hand
+
+
 def amounts(resources: Resources) -> IntArray:
     """*resources* in the order of :class:`Resource`."""
     return np.array((resources.vcpus, resources.memory_mib, resources.disk_gib), dtype=np.int64)
 
 
-class LabelColumn:
-    """A set of words for each host (its virt types, its traits).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is known of hosts beside their rows, by name; hosts that are missing have none of it."""
 
-    Hosts of one make have the same set, so a host keeps only the number of its set.
-    """
+    instances: Mapping[str, int] = field(default_factory=dict)
+    claims: Mapping[str, Sequence[str]] = field(default_factory=dict)  # JSON of HardwareClaim each
 
-    __slots__ = ("_codes", "_sets")
 
-    def __init__(self, codes: NDArray[np.intp], sets: tuple[frozenset[str], ...]) -> None:
-        self._codes = codes
-        self._sets = sets
-
-    @classmethod
-    def of(cls, each: Sequence[frozenset[str]]) -> Self:
-        """A column with the set of each host in turn."""
-        numbers: dict[frozenset[str], int] = {}
-        codes = [numbers.setdefault(words, len(numbers)) for words in each]
-        return cls(np.array(codes, dtype=np.intp), tuple(numbers))
-
-    def __getitem__(self, place: int) -> frozenset[str]:
-        return self._sets[int(self._codes[place])]
-
-    def having(self, word: str) -> BoolArray:
-        """Which hosts have *word*."""
-        has = np.fromiter((word in words for words in self._sets), dtype=np.bool_, count=len(self._sets))
-        return has.take(self._codes)
-
-    def take(self, places: IntArray) -> LabelColumn:
-        """The column of *places* only."""
-        return LabelColumn(self._codes[places], self._sets)
-
-    def replaced(self, places: IntArray, each: Sequence[frozenset[str]]) -> LabelColumn:
-        """A column with new sets at *places*."""
-        numbers = {words: number for number, words in enumerate(self._sets)}
-        codes = self._codes.copy()
-        codes[places] = [numbers.setdefault(words, len(numbers)) for words in each]
-        return LabelColumn(codes, tuple(numbers))
+#: columns that say nothing of most fleets: rules about them look once whether there is anything to rule
+_NOTABLE = ("draining", "quarantined", "failures", "devices")
+#: columns that :meth:`HostTable.imagined` takes places of
+_ARRAYS = ("row", "enabled", "up", "draining", "quarantined", "failures", "devices", "cpu_load", "total")
+_SHARED = ("architecture", "virt_types", "traits", "images", "aggregates", "hardware")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HostTable:
     """The fleet, sorted by name. Every array has one place a host; ``total`` and ``free`` one line a :class:`Resource`.
 
-    ``row`` says which host of the fleet a place is: in the fleet's own table 0, 1, 2 …; in a table made by
-    :meth:`take` a host may stand at several places.  ``free`` is negative where a host is overdrawn (its
+    ``row`` says which host of the fleet a place is: in the fleet's own table 0, 1, 2 …; in a table of
+    :meth:`imagined` hosts one may stand at several places.  ``free`` is negative where a host is overdrawn (its
     inventory shrank).  ``largest`` is the largest total of each resource in the fleet: the unit in which
     weighers measure.
     """
 
-    names: tuple[str, ...]  # by row, as ``reasons``
-    reasons: tuple[str, ...]  # why hosts are disabled
+    hosts: tuple[HostRow, ...]  # by row
     rows: dict[str, int]  # by name
     row: IntArray
     enabled: BoolArray
     up: BoolArray
+    draining: BoolArray
+    quarantined: BoolArray
+    failures: IntArray  # builds that failed there of late
+    devices: IntArray  # PCI devices that nobody has
+    cpu_load: FloatArray  # 0 to 1; 0 unless a rule of the chain needs it
     total: IntArray
     free: IntArray
+    counts: IntArray  # one line a :class:`Count`
     largest: IntArray
+    noted: frozenset[str]  # those of :data:`_NOTABLE` that any host has, or had
     architecture: LabelColumn
     virt_types: LabelColumn
     traits: LabelColumn
+    images: LabelColumn  # ids in the host's image cache; none unless a rule of the chain needs them
+    aggregates: AggregateColumn
+    hardware: HardwareColumn
 
     @classmethod
-    def build(cls, rows: Iterable[HostRow]) -> HostTable:
+    def build(cls, rows: Iterable[HostRow], beside: Beside | None = None) -> HostTable:
         """A table of the whole fleet."""
-        ordered = sorted(rows, key=lambda row: row.host)
-        facts = _Facts(ordered)
-        names = tuple(row.host for row in ordered)
+        ordered = tuple(sorted(rows, key=lambda row: row.host))
+        facts = _Facts(ordered, beside or Beside())
+        counts = np.zeros((len(Count), len(ordered)), dtype=np.int64)
+        counts[Count.INSTANCES] = facts.instances
         return cls(
-            names=names,
-            reasons=tuple(row.disabled_reason for row in ordered),
-            rows={name: number for number, name in enumerate(names)},
+            hosts=ordered,
+            rows={row.host: number for number, row in enumerate(ordered)},
             row=np.arange(len(ordered), dtype=np.int64),
-            enabled=facts.enabled,
-            up=facts.up,
-            total=facts.total,
-            free=facts.free,
-            largest=_largest(facts.total),
+            cpu_load=np.zeros(len(ordered), dtype=np.float64),
+            counts=counts,
+            largest=_largest(facts.arrays["total"]),
+            noted=_noted(facts.arrays),
+            images=LabelColumn.of([frozenset()] * len(ordered)),
             architecture=LabelColumn.of(facts.architecture),
             virt_types=LabelColumn.of(facts.virt_types),
             traits=LabelColumn.of(facts.traits),
+            aggregates=AggregateColumn.of(facts.aggregates),
+            hardware=HardwareColumn.of(facts.hardware),
+            **facts.arrays,
         )
 
-    def with_rows(self, rows: Sequence[HostRow]) -> HostTable:
+    def with_rows(self, rows: Sequence[HostRow], beside: Beside | None = None) -> HostTable:
         """The fleet with newer facts about some of its hosts.
 
         :raises KeyError: a row's host is not in the table.
         """
-        facts = _Facts(rows)
+        facts = _Facts(rows, beside or Beside())
         places = np.array([self.rows[row.host] for row in rows], dtype=np.int64)
-        reasons = list(self.reasons)
+        hosts = list(self.hosts)
         for place, row in zip(places.tolist(), rows, strict=True):
-            reasons[place] = row.disabled_reason
-        total = _replaced(self.total, places, facts.total)
+            hosts[place] = row
+        counts = self.counts.copy()
+        counts[Count.INSTANCES, places] = facts.instances
+        arrays: dict[str, Any] = {
+            name: _replaced(getattr(self, name), places, values) for name, values in facts.arrays.items()
+        }
         return dataclasses.replace(
             self,
-            reasons=tuple(reasons),
-            enabled=_replaced(self.enabled, places, facts.enabled),
-            up=_replaced(self.up, places, facts.up),
-            total=total,
-            free=_replaced(self.free, places, facts.free),
-            largest=_largest(total),
+            hosts=tuple(hosts),
+            counts=counts,
+            largest=_largest(arrays["total"]),
+            noted=_noted(arrays),
             architecture=self.architecture.replaced(places, facts.architecture),
             virt_types=self.virt_types.replaced(places, facts.virt_types),
             traits=self.traits.replaced(places, facts.traits),
+            aggregates=self.aggregates.replaced(places, facts.aggregates),
+            hardware=self.hardware.replaced(places, facts.hardware),
+            **arrays,
         )
 
-    def with_free(self, free: IntArray) -> HostTable:
-        """The same hosts with other amounts free; *free* is kept, not copied."""
-        return dataclasses.replace(self, free=free)
-
-    def take(self, places: IntArray, free: IntArray) -> HostTable:
-        """Only *places*, in that order and as often as they are named, with *free* there."""
+    def with_usage(self, usage: Mapping[str, HostUsage]) -> HostTable:
+        """The fleet with the load that hosts reported, by name. One that reported none is taken for idle."""
+        each = [usage.get(host.host, _IDLE) for host in self.hosts]
+        counts = self.counts.copy()
+        counts[Count.IO_OPERATIONS] = [use.io_operations for use in each]
         return dataclasses.replace(
             self,
-            row=self.row[places],
-            enabled=self.enabled[places],
-            up=self.up[places],
-            total=self.total[:, places],
-            free=free,
-            architecture=self.architecture.take(places),
-            virt_types=self.virt_types.take(places),
-            traits=self.traits.take(places),
+            cpu_load=np.array([min(max(use.cpu_percent / 100.0, 0.0), 1.0) for use in each], dtype=np.float64),
+            counts=counts,
+            images=LabelColumn.of([frozenset(use.images) for use in each]),
+        )
+
+    def scratch(self) -> HostTable:
+        """The same, to be written to by :meth:`occupy` and :meth:`set_members`."""
+        return dataclasses.replace(self, free=self.free.copy(), counts=self.counts.copy())
+
+    def occupy(self, place: int, ask: IntArray) -> None:
+        """Only on a :meth:`scratch` table: a guest of *ask* more at *place*."""
+        self.free[:, place] -= ask
+        self.counts[:, place] += 1
+
+    def set_members(self, members: Mapping[str, int]) -> None:
+        """Only on a :meth:`scratch` table: how many members of the request's group hosts have, by name."""
+        line = self.counts[Count.MEMBERS]
+        line[:] = 0
+        for name, count in members.items():
+            if name in self.rows:  # a host that was forgotten may have left a placement behind
+                line[self.rows[name]] = count
+
+    def with_hardware(self, place: int, state: HardwareState) -> HostTable:
+        """The fleet with another state of the hardware at *place*."""
+        places = np.array([place])
+        return dataclasses.replace(
+            self,
+            hardware=self.hardware.replaced(places, [state]),
+            devices=_replaced(self.devices, places, np.array([state.free_devices])),
+        )
+
+    def imagined(self, places: IntArray, ask: IntArray, guests: IntArray) -> HostTable:
+        """Only *places*, in that order and as often as they are named, each with so many *guests* of *ask* more."""
+        arrays = {name: getattr(self, name)[..., places] for name in _ARRAYS}
+        shared = {name: getattr(self, name).take(places) for name in _SHARED}
+        return dataclasses.replace(
+            self,
+            free=self.free[:, places] - ask[:, np.newaxis] * guests,
+            counts=self.counts[:, places] + guests,
+            **arrays,
+            **shared,
         )
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def name(self, place: int) -> str:
-        return self.names[int(self.row[place])]
+    def host(self, place: int) -> HostRow:
+        """What is written of the host at *place*; its ``used_*`` are those of before this batch."""
+        return self.hosts[int(self.row[place])]
 
-    def disabled_reason(self, place: int) -> str:
-        return self.reasons[int(self.row[place])]
+    def name(self, place: int) -> str:
+        return self.hosts[int(self.row[place])].host
 
     def is_host(self, name: str) -> BoolArray:
         """Where *name* stands; nowhere if the fleet has no such host."""
         found: BoolArray = np.equal(self.row, self.rows.get(name, -1))
         return found
+
+    def is_among(self, names: Iterable[str]) -> BoolArray:
+        """Where any of *names* stands."""
+        found: BoolArray = np.isin(self.row, [self.rows.get(name, -1) for name in names])
+        return found
+
+    def count(self, which: Count) -> IntArray:
+        """One line of :attr:`counts`."""
+        line: IntArray = self.counts[which]
+        return line
 
     def fits(self, resource: Resource, amount: int) -> BoolArray:
         """Where *amount* is free. Nothing always fits, also on a host that is overdrawn."""
@@ -192,28 +235,60 @@ class HostTable:
         return share
 
 
+_IDLE = HostUsage()
+
+
 class _Facts:
     """Rows turned into columns; JSON that many rows share is decoded once."""
 
-    def __init__(self, rows: Sequence[HostRow]) -> None:
-        self._decoded: dict[str, frozenset[str]] = {}
-        self.enabled = np.array([row.enabled for row in rows], dtype=np.bool_)
-        self.up = np.array([row.up for row in rows], dtype=np.bool_)
-        self.total = _matrix([(row.total_vcpus, row.total_memory_mib, row.total_disk_gib) for row in rows])
-        self.free = self.total - _matrix([(row.used_vcpus, row.used_memory_mib, row.used_disk_gib) for row in rows])
+    def __init__(self, rows: Sequence[HostRow], beside: Beside) -> None:
+        self._words: dict[str, frozenset[str]] = {}
+        self._belongings: dict[str, Belonging] = {}
+        self._offers: dict[str, HardwareState] = {}
+        total = _matrix([(row.total_vcpus, row.total_memory_mib, row.total_disk_gib) for row in rows])
+        used = _matrix([(row.used_vcpus, row.used_memory_mib, row.used_disk_gib) for row in rows])
+        self.instances = [beside.instances.get(row.host, 0) for row in rows]
         self.architecture = [frozenset((row.architecture,)) for row in rows]
-        self.virt_types = [self._words(row.virt_types) for row in rows]
-        self.traits = [self._words(row.traits) for row in rows]
+        self.virt_types = [self._labels(row.virt_types) for row in rows]
+        self.traits = [self._labels(row.traits) for row in rows]
+        self.aggregates = [self._belonging(row.aggregates) for row in rows]
+        self.hardware = [self._hardware(row.hardware, beside.claims.get(row.host, ())) for row in rows]
+        self.arrays: dict[str, Any] = {
+            "enabled": np.array([row.enabled for row in rows], dtype=np.bool_),
+            "up": np.array([row.up for row in rows], dtype=np.bool_),
+            "draining": np.array([row.draining for row in rows], dtype=np.bool_),
+            "quarantined": np.array([bool(row.quarantine) for row in rows], dtype=np.bool_),
+            "failures": np.array([row.failures for row in rows], dtype=np.int64),
+            "devices": np.array([state.free_devices for state in self.hardware], dtype=np.int64),
+            "total": total,
+            "free": total - used,
+        }
 
-    def _words(self, text: str) -> frozenset[str]:
-        words = self._decoded.get(text)
+    def _labels(self, text: str) -> frozenset[str]:
+        words = self._words.get(text)
         if words is None:
-            words = self._decoded[text] = codec.from_json(text, frozenset[str])
+            words = self._words[text] = codec.from_json(text, frozenset[str])
         return words
+
+    def _belonging(self, text: str) -> Belonging:
+        found = self._belongings.get(text)
+        if found is None:
+            found = self._belongings[text] = Belonging.of(text)
+        return found
+
+    def _hardware(self, offered: str, claims: Sequence[str]) -> HardwareState:
+        untouched = self._offers.get(offered)
+        if untouched is None:
+            untouched = self._offers[offered] = HardwareState.of(offered, ())
+        return untouched.holding(claims) if claims else untouched
 
 
 def _matrix(lines: list[tuple[int, int, int]]) -> IntArray:
     return np.ascontiguousarray(np.array(lines, dtype=np.int64).reshape(-1, len(Resource)).T)
+
+
+def _noted(arrays: Mapping[str, NDArray[Any]]) -> frozenset[str]:
+    return frozenset(name for name in _NOTABLE if arrays[name].any())
 
 
 def _largest(total: IntArray) -> IntArray:

@@ -20,6 +20,7 @@ from drover.runtime import Clock
 from scheduler.decide import Choice, Limits, decide
 from scheduler.fleet import Fleet
 from scheduler.plugin import Chain
+from scheduler.refusal import Roster
 from scheduler.spec import PlacementSpec, spec_of
 
 __all__ = ["Batch", "Placer"]
@@ -51,6 +52,7 @@ class _Proposal:
     spec: PlacementSpec
     choice: Choice
     document: bytes
+    roster: int
 
     def claim(self) -> Claim:
         """The claim to make. A request that no host can take claims nothing, but is seen to be waiting still."""
@@ -61,6 +63,8 @@ class _Proposal:
             instance_uuid=self.request.instance_uuid,
             candidates=(choice.host, *choice.alternates) if choice.host else (),
             ask=self.spec.resources,
+            hardware=self.spec.hardware,
+            group=self.request.group,
         )
 
 
@@ -84,6 +88,7 @@ class Placer:
         self._fleet = fleet
         self._chain = chain
         self._limits = limits
+        self._roster = Roster()
 
     def advance(self, batch: Batch) -> None:
         """One round. What lost every candidate to other claims stays in ``batch.left`` for the next.
@@ -97,9 +102,9 @@ class Placer:
         batch.settle(request.operation_id for request in requests)
         if not requests:
             return
-        specs = [spec_of(request) for request in requests]
+        specs = [spec_of(request, self._chain.aliases) for request in requests]
         choices = decide(table, specs, self._chain, self._limits)
-        proposals = _propose(requests, specs, choices, started_at)
+        proposals = _propose(requests, specs, choices, self._roster.checksum(table.rows), started_at)
         decided_s = self._clock.monotonic() - began
         batch.tried.update(batch.left)
         with self._database.write() as conn:
@@ -121,19 +126,19 @@ class Placer:
 
 
 def _propose(
-    requests: Sequence[Waiting], specs: Sequence[PlacementSpec], choices: Sequence[Choice], at: datetime
+    requests: Sequence[Waiting], specs: Sequence[PlacementSpec], choices: Sequence[Choice], roster: int, at: datetime
 ) -> list[_Proposal]:
     documents: dict[int, bytes] = {}  # by report: equal requests share both
     proposals = []
     for request, spec, choice in zip(requests, specs, choices, strict=True):
         document = documents.get(id(choice.report))
         if document is None:
-            document = documents[id(choice.report)] = decision.pack(_decision(request, choice, at))
-        proposals.append(_Proposal(request, spec, choice, document))
+            document = documents[id(choice.report)] = decision.pack(_decision(request, choice, roster, at))
+        proposals.append(_Proposal(request, spec, choice, document, roster))
     return proposals
 
 
-def _decision(request: Waiting, choice: Choice, at: datetime, lost: tuple[str, ...] = ()) -> Decision:
+def _decision(request: Waiting, choice: Choice, roster: int, at: datetime, lost: tuple[str, ...] = ()) -> Decision:
     return Decision(
         operation_id=request.operation_id,
         attempt=request.attempt,
@@ -142,6 +147,8 @@ def _decision(request: Waiting, choice: Choice, at: datetime, lost: tuple[str, .
         refused=choice.report.refused,
         weights=choice.report.weights,
         lost=lost,
+        refusals=choice.report.refusals,
+        roster=roster,
         at=at,
     )
 
@@ -158,7 +165,7 @@ def _write(
         if _sort(results, proposal, outcome, lost):
             document = proposal.document
             if lost:
-                document = decision.pack(_decision(request, proposal.choice, now, lost))
+                document = decision.pack(_decision(request, proposal.choice, proposal.roster, now, lost))
             entries.append(
                 decision.Entry(
                     operation_id=request.operation_id, attempt=request.attempt, chosen=outcome.host, document=document

@@ -21,6 +21,7 @@ from scheduler.fleet import Fleet
 from scheduler.inbox import Inbox
 from scheduler.placer import Batch, Placer
 from scheduler.plugin import load_chain
+from scheduler.query import Query
 from scheduler.rpc.endpoint import SchedulerEndpoint
 
 __all__ = ["CLAIM", "Scheduler"]
@@ -63,12 +64,15 @@ class Scheduler:
             alternates=settings.alternates,
             explained=settings.explained_hosts,
             explained_beside=min(settings.explained_hosts, Limits().explained_beside),
+            subset=settings.host_subset_size,
+            chance=runtime.random,
         )
-        chain = load_chain(settings.filters, settings.weighers)
-        fleet = Fleet(runtime.clock, times.host_table_reload_s)
+        chain = load_chain(settings)
+        fleet = Fleet(runtime.clock, times.host_table_reload_s, chain)
         self._placer = Placer(name, runtime.clock, database, fleet, chain, limits)
         self._inbox = Inbox(runtime)
         self._announcer = Announcer(runtime, bus)
+        self._query = Query(runtime, database, chain, limits)
         self._stopping = runtime.event()
         self._server: Server | None = None
         self._tasks: list[Task] = []
@@ -78,7 +82,7 @@ class Scheduler:
         self._announcer.start()
         self._tasks.append(self._runtime.spawn("place", self._place))
         self._tasks.append(self._runtime.spawn("heartbeat", self._beat))
-        endpoint = Endpoint(contract.CONTRACT, SchedulerEndpoint(self.name, self._inbox))
+        endpoint = Endpoint(contract.CONTRACT, SchedulerEndpoint(self.name, self._inbox, self._query))
         self._server = self._bus.serve(Address(contract.CONTRACT.topic, self.name), endpoint, self._settings.workers)
         LOG.info("scheduler serves", name=self.name, database=self._database.label)
 

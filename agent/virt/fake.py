@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.virt import fake_guest
 from agent.virt.driver import Backend, CancelToken, Driver, PowerEvent, Snapshot, Stats
+from agent.virt.fake_hardware import made_up
 from agent.virt.fake_image import DISK_BYTES, FakeImages
 from agent.virt.fake_store import FileGuestStore, GuestRecord, GuestStore
 from drover import errors
@@ -49,6 +50,7 @@ class FakeDriver(Driver):
         self.down = False
         self._runtime = runtime
         self._settings = settings
+        self._hardware = made_up(settings)
         self._store = store
         self._deployment_id = ""
         self._lock = runtime.lock()  # makes read-change-write of a record one step
@@ -66,6 +68,7 @@ class FakeDriver(Driver):
                 virt_types=("qemu",),
                 hypervisor="fake",
                 driver="fake",
+                hardware=self._hardware,
             )
 
     def list_guests(self) -> list[GuestState]:

@@ -53,6 +53,8 @@ def plan_reap(op: Operation, hosts: Mapping[str, HostView], facts: Facts, now: d
 
 
 def _unplaced(op: Operation, hosts: Mapping[str, HostView], facts: Facts, now: datetime) -> Reaped:
+    if op.waits:
+        return Reaped(renew=True)  # for room: that is looked for by Upkeep, and its budget does not run
     waited_s = age_s(op.created_at, now)
     if waited_s > op.queue_budget_s * facts.build_attempts:
         error = info(errors.BudgetExceeded(action="scheduling", budget_s=op.queue_budget_s))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from conductor.effect import Begin, DropImage, Effect, Finish, Grant, Log, Move, Release, Requeue, Schedule, Vm
+from conductor.plan.quarantine import failure_of
 from drover import errors
 from drover.objects.catalog import ImageStatus
 from drover.objects.operation import ErrorInfo, Operation, ServiceLog
@@ -135,7 +136,8 @@ def _build_ended(facts: Facts, op: Operation, host: str, result: Result) -> list
             Move(uuid, host, result.epoch, PlacementState.ACTIVE, _NOT_LEAVING),
             *([DropImage(shelved)] if shelved else []),
         ]
-    return build_failed(facts, op, host, _error(result), clean=result.clean)
+    error = _error(result)
+    return [*build_failed(facts, op, host, error, clean=result.clean), *failure_of(op, host, error)]
 
 
 def build_failed(facts: Facts, op: Operation, host: str, error: ErrorInfo, *, clean: bool) -> list[Effect]:

@@ -6,11 +6,13 @@ from conductor.core import Core
 from conductor.depot_store import DepotStore
 from conductor.succession import Succession
 from conductor.workflows.action import ActionWorkflow
+from conductor.workflows.aggregate import AggregateWorkflow
 from conductor.workflows.cancel import CancelWorkflow
 from conductor.workflows.catalog import CatalogWorkflow
 from conductor.workflows.create import CreateWorkflow
 from conductor.workflows.dispatch import DispatchWorkflow
 from conductor.workflows.doctor import DoctorWorkflow
+from conductor.workflows.group import GroupWorkflow
 from conductor.workflows.host import HostWorkflow
 from conductor.workflows.image import ImageWorkflow
 from conductor.workflows.purge import PurgeWorkflow
@@ -23,6 +25,7 @@ from drover import errors
 from drover.objects.audit import AuditReport, PurgeReport
 from drover.objects.catalog import Flavor, Image, Keypair, Network
 from drover.objects.event import EventPage
+from drover.objects.group import Aggregate, AggregateChange, ServerGroup
 from drover.objects.host import Host, RegisterReply, Registration
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Operation, OperationFilter, OperationPage, Trace
@@ -65,6 +68,8 @@ class ConductorEndpoint:
         self._doctor = DoctorWorkflow(core, depot)
         self._purge = PurgeWorkflow(core)
         self._quota = QuotaWorkflow(core)
+        self._aggregate = AggregateWorkflow(core)
+        self._group = GroupWorkflow(core)
 
     # instances
 
@@ -217,6 +222,47 @@ class ConductorEndpoint:
 
     def quota_list(self, ctx: RequestContext) -> tuple[Quota, ...]:
         return self._quota.list()
+
+    def host_set_draining(self, ctx: RequestContext, host: str, draining: bool) -> Host:
+        return self._host.set_draining(ctx, host, draining=draining)
+
+    def host_release(self, ctx: RequestContext, host: str) -> Host:
+        return self._host.release(ctx, host)
+
+    # aggregates and groups
+
+    def aggregate_create(self, ctx: RequestContext, aggregate: Aggregate) -> Aggregate:
+        return self._aggregate.create(ctx, aggregate)
+
+    def aggregate_list(self, ctx: RequestContext) -> tuple[Aggregate, ...]:
+        return self._aggregate.list()
+
+    def aggregate_show(self, ctx: RequestContext, aggregate: str) -> Aggregate:
+        return self._aggregate.show(aggregate)
+
+    def aggregate_delete(self, ctx: RequestContext, aggregate: str) -> Aggregate:
+        return self._aggregate.delete(ctx, aggregate)
+
+    def aggregate_add_host(self, ctx: RequestContext, aggregate: str, host: str) -> Aggregate:
+        return self._aggregate.add_host(ctx, aggregate, host)
+
+    def aggregate_remove_host(self, ctx: RequestContext, aggregate: str, host: str) -> Aggregate:
+        return self._aggregate.remove_host(ctx, aggregate, host)
+
+    def aggregate_set(self, ctx: RequestContext, aggregate: str, change: AggregateChange) -> Aggregate:
+        return self._aggregate.set(ctx, aggregate, change)
+
+    def group_create(self, ctx: RequestContext, group: ServerGroup) -> ServerGroup:
+        return self._group.create(ctx, group)
+
+    def group_list(self, ctx: RequestContext) -> tuple[ServerGroup, ...]:
+        return self._group.list(ctx)
+
+    def group_show(self, ctx: RequestContext, group: str) -> ServerGroup:
+        return self._group.show(ctx, group)
+
+    def group_delete(self, ctx: RequestContext, group: str) -> ServerGroup:
+        return self._group.delete(ctx, group)
 
 
 class WaitEndpoint:

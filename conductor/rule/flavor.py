@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from conductor.rule.wish import extra_spec_faults, named_aliases
 from drover import errors
+from drover.extra_spec import hardware_ask, traits
 from drover.objects.catalog import Flavor
 from drover.objects.name import check_name, looks_like_id
 
@@ -14,8 +16,6 @@ BOUNDS = {
     "memory_mib": (4, 16 * 1024 * 1024),
     "disk_gib": (0, 1024 * 1024),  # 0: as large as the image
 }
-#: extra spec -> values it may have; an unknown one is refused, since it would promise what nobody does
-EXTRA_SPECS = {"virt_type": ("kvm", "qemu", "auto")}
 
 
 def check_flavor(flavor: Flavor) -> None:
@@ -25,6 +25,9 @@ def check_flavor(flavor: Flavor) -> None:
     check_name(flavor.name, "flavor")
     if faults := _faults(flavor):
         raise errors.InvalidFlavor(name=flavor.name, reason="; ".join(faults))
+    if flavor.extra_specs:
+        hardware_ask(flavor, {}, named_aliases(flavor))
+        traits(flavor, {})
 
 
 def _faults(flavor: Flavor) -> list[str]:
@@ -35,10 +38,5 @@ def _faults(flavor: Flavor) -> list[str]:
         value = getattr(flavor, field)
         if not least <= value <= most:
             faults.append(f"{field} is {value}, must be {least} to {most}")
-    for key, value in flavor.extra_specs.items():
-        known = EXTRA_SPECS.get(key)
-        if known is None:
-            faults.append(f"unknown extra spec {key!r}; known: {', '.join(EXTRA_SPECS)}")
-        elif value not in known:
-            faults.append(f"extra spec {key} is {value!r}, must be one of {', '.join(known)}")
+    faults.extend(extra_spec_faults(flavor.extra_specs))
     return faults

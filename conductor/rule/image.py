@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from conductor.rule.wish import property_faults
 from drover import errors
 from drover.conf.depot import DepotSettings
 from drover.objects.catalog import Image
@@ -45,8 +46,13 @@ def check_image(image: Image, settings: DepotSettings) -> None:
         raise refuse(f"min_disk_gib {image.min_disk_gib} is not between 0 and {settings.max_image_gib}")
     if not 0 <= image.min_memory_mib <= _MEMORY_MAX_MIB:
         raise refuse(f"min_memory_mib {image.min_memory_mib} is not possible")
-    if image.url and (fault := _url_fault(image.url, allow_file=settings.allow_file_urls)):
-        raise refuse(f"url: {fault}")
+    if faults := [*property_faults(image.properties), *_url_faults(image.url, allow_file=settings.allow_file_urls)]:
+        raise refuse("; ".join(faults))
+
+
+def _url_faults(url: str, *, allow_file: bool) -> list[str]:
+    fault = _url_fault(url, allow_file=allow_file) if url else ""
+    return [f"url: {fault}"] if fault else []
 
 
 def _url_fault(url: str, *, allow_file: bool) -> str:

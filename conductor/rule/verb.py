@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from conductor.rule.wish import named_aliases
 from drover import errors
+from drover.extra_spec import hardware_ask, traits
 from drover.objects.catalog import Flavor, Image
 from drover.objects.name import LONGEST_NAME, check_name
 from drover.states import Action
 from drover.units import GIB
 
-__all__ = ["check_fit", "check_parameters", "check_same_kind"]
+__all__ = ["check_fit", "check_parameters", "check_same_kind", "check_wishes"]
 
 #: verbs that nobody asks for by their name
 _STARTED_BY: Mapping[Action, str] = {
@@ -57,6 +59,13 @@ def check_fit(flavor: Flavor, image: Image) -> None:
         raise errors.InvalidFlavor(
             name=flavor.name, reason=f"{flavor.disk_gib} GiB of disk, the image needs {image.min_disk_gib}"
         )
+
+
+def check_wishes(flavor: Flavor, image: Image) -> None:
+    """:raises errors.InvalidFlavor: what flavor and image ask of a host contradicts each other."""
+    if flavor.extra_specs or image.properties:
+        hardware_ask(flavor, image.properties, named_aliases(flavor))
+        traits(flavor, image.properties)
 
 
 def check_same_kind(flavor: Flavor, image: Image, before: Image) -> None:

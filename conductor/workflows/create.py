@@ -12,16 +12,18 @@ from conductor.core import Core
 from conductor.effect import Applied
 from conductor.idempotency import digest_of, recalled
 from conductor.points import Commit
+from conductor.rule.hint import check_hints, check_together
 from conductor.rule.instance import check_metadata, check_tags
 from conductor.rule.quota import amounts_of, fitting
-from conductor.rule.verb import check_fit
+from conductor.rule.verb import check_fit, check_wishes
 from drover import errors, log, retry
-from drover.db import address, catalog, instance, notice, operation
+from drover.db import address, aggregate, catalog, host, instance, notice, operation, server_group
 from drover.db import image as images
 from drover.db import quota as quotas
 from drover.objects import codec
 from drover.objects.catalog import Flavor, Image, ImageStatus, Keypair, Network
 from drover.objects.event import instance_event, operation_event
+from drover.objects.group import Hints
 from drover.objects.instance import CreateReply, CreateRequest, Instance
 from drover.objects.name import check_hostname, numbered
 from drover.objects.operation import Operation
@@ -52,6 +54,7 @@ class _Parts:
     image: Image
     networks: tuple[Network, ...]
     key: Keypair | None
+    hints: Hints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,7 @@ class CreateWorkflow:
             check_hostname(name)
         check_metadata(request.metadata)
         check_tags(request.tags)
+        check_hints(request.hints)
         size = len(request.user_data.encode())
         if size > settings.user_data_max_bytes:
             raise errors.InvalidUserData(reason=f"{size} bytes, at most {settings.user_data_max_bytes}")
@@ -194,6 +198,9 @@ class CreateWorkflow:
         self._reserve(conn, written)
         secrets = {i.uuid: rows.secret for rows in written for i in rows.instances}
         instance.add(conn, [i for rows in written for i in rows.instances], secrets)
+        grouped = [i for rows in written for i in rows.instances if i.hints.group]
+        for group_id in sorted({i.hints.group for i in grouped}):
+            server_group.add_members(conn, group_id, (i.uuid for i in grouped if i.hints.group == group_id))
         operation.add(conn, [op for rows in written for op in rows.operations], owner_until=owner.until, keys={})
 
     def _reserve(self, conn: Connection, written: Sequence[_Rows]) -> None:
@@ -224,11 +231,13 @@ class CreateWorkflow:
         if image.status is not ImageStatus.ACTIVE:
             raise errors.ImageNotReady(ref=request.image, status=image.status.value)
         check_fit(flavor, image)
+        check_wishes(flavor, image)
         networks = tuple(books.get(catalog.get_network, ref) for ref in request.networks)
         if len({n.id for n in networks}) < len(networks):
             raise errors.InvalidNetwork(name=request.networks[0], reason="named twice")
         key = books.get(catalog.get_keypair, job.ctx.project_id, request.key_name) if request.key_name else None
-        return _Parts(flavor=flavor, limited=limited, image=image, networks=networks, key=key)
+        hints = _hints(books, job) if request.hints != Hints() else request.hints
+        return _Parts(flavor=flavor, limited=limited, image=image, networks=networks, key=key, hints=hints)
 
     def _rows(self, job: _Job, parts: _Parts, names: Sequence[str]) -> _Rows:
         core, ctx, request = self._core, job.ctx, job.request
@@ -247,6 +256,7 @@ class CreateWorkflow:
                 metadata=request.metadata,
                 tags=tuple(sorted(set(request.tags))),
                 restart=request.restart,
+                hints=parts.hints,
                 created_at=now,
             )
             for name in names
@@ -267,3 +277,30 @@ class CreateWorkflow:
                 names=tuple(names),
             ),
         )
+
+
+def _hints(books: _Books, job: _Job) -> Hints:
+    """Those of a request with their names resolved.
+
+    :raises errors.ServerGroupNotFound: AvailabilityZoneNotFound, HostNotFound, InstanceNotFound, AmbiguousName.
+        InvalidHints: they contradict one another.
+    """
+    hints, project_id = job.request.hints, job.ctx.project_id
+
+    def uuid_of(ref: str) -> str:
+        return books.get(_instance_of, project_id, ref)
+
+    if hints.availability_zone and not books.get(aggregate.has_zone, hints.availability_zone):
+        raise errors.AvailabilityZoneNotFound(ref=hints.availability_zone)
+    found = replace(
+        hints,
+        group=books.get(server_group.get, project_id, hints.group).id if hints.group else "",
+        same_host=tuple(sorted({uuid_of(ref) for ref in hints.same_host})),
+        different_host=tuple(sorted({uuid_of(ref) for ref in hints.different_host})),
+    )
+    check_together(found, books.get(host.get, hints.host).availability_zone if hints.host else "")
+    return found
+
+
+def _instance_of(conn: Connection, project_id: str, ref: str) -> str:
+    return instance.resolve(conn, ref, project_id=project_id).uuid

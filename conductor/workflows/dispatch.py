@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from conductor import effect
 from conductor.core import Core
-from conductor.plan.sync import failed, info
+from conductor.plan.room import plan_unplaceable
 from conductor.points import Commit
-from drover import errors, log, retry
-from drover.db import decision, operation
-from drover.objects.operation import Decision, Operation
+from drover import log, retry
+from drover.db import decision, instance, operation
+from drover.objects.operation import Operation
 from drover.runtime.joiner import Joiner
 from drover.states import OperationState
 
@@ -41,36 +41,30 @@ class DispatchWorkflow:
         return [None for _ in batches]
 
     def unplaceable(self, operation_ids: Sequence[str]) -> None:
-        """Fail operations whose stored decision says that no host can take them."""
-        applied = retry.while_busy(self._core.runtime, lambda: self._fail(operation_ids))
+        """Fail operations whose stored decision says that no host can take them, or let them wait for room."""
+        applied = retry.while_busy(self._core.runtime, lambda: self._settle(operation_ids))
         self._core.after(applied)
 
-    def _fail(self, operation_ids: Sequence[str]) -> effect.Applied:
-        with self._core.write() as conn:
+    def _settle(self, operation_ids: Sequence[str]) -> effect.Applied:
+        core = self._core
+        with core.transaction(Commit.UNPLACEABLE) as conn:
             found = operation.find(conn, operation_ids, lock=True)
+            decisions = decision.latest(conn, found)
+            instances = instance.find(conn, (op.instance_uuid for op in found.values()))
+            owner = core.owner()
             effects: list[effect.Effect] = []
             for op in found.values():
-                if op.state is not OperationState.SCHEDULING:
-                    continue
-                decisions = [d for d in decision.of_operation(conn, op.id) if d.attempt == op.attempt]
-                if not decisions or decisions[-1].chosen:
-                    continue
-                error = info(_refusal(op, decisions[-1]))
-                LOG.info("no valid host", operation=op.id, instance=op.instance_uuid, reason=error.message)
-                effects += failed(op, error)
-            return effect.apply(conn, effects, self._core.owner())
+                hints = instances[op.instance_uuid].hints
+                planned = plan_unplaceable(op, hints, decisions.get(op.id), owner.now)
+                for each in planned:
+                    _say(op, each)
+                effects += planned
+            return effect.apply(conn, effects, owner)
 
 
-def _refusal(op: Operation, decision_: Decision) -> errors.NoValidHost:
-    """In one line: how many hosts there were, and what each filter took."""
-    left = decision_.funnel[0][1] if decision_.funnel else 0
-    lost: list[str] = []
-    for name, remaining in decision_.funnel[1:]:
-        if remaining < left:
-            lost.append(f"{name} refused {left - remaining}")
-        left = remaining
-    total = decision_.funnel[0][1] if decision_.funnel else 0
-    words = ", ".join(lost) if lost else "no hosts are registered"
-    return errors.NoValidHost(
-        what=op.instance_name, reason=f"of {total} hosts {words}; see: drover why {op.instance_name}"
-    )
+def _say(op: Operation, what: effect.Effect) -> None:
+    match what:
+        case effect.Finish(error=error) if error is not None:
+            LOG.info("no valid host", operation=op.id, instance=op.instance_uuid, reason=error.message)
+        case effect.Wait(words=words):
+            LOG.info("waits for room", operation=op.id, instance=op.instance_uuid, reason=words)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from conductor import effect
 from conductor.alarm import ALARMS, clear_alarms
+from conductor.breaker import Breaker
 from conductor.core import Core
 from conductor.plan.fence import AT_REST, Planned, plan_fence, plan_forget
 from conductor.plan.sync import Facts, info
@@ -37,6 +38,7 @@ class HostWorkflow:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._breaker = Breaker(core)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -83,8 +85,29 @@ class HostWorkflow:
             host.get(conn, name)
             host.set_enabled(conn, name, enabled=enabled, reason=reason)
             after = host.get(conn, name)
+        if enabled:
+            self._core.room.came()
         self._core.events.publish([host_event(name, "enabled" if enabled else "disabled", after.disabled_reason)])
         return after
+
+    def set_draining(self, ctx: RequestContext, name: str, *, draining: bool) -> Host:
+        """See the contract."""
+        with self._core.database.write() as conn:
+            host.get(conn, name)
+            host.set_draining(conn, name, draining=draining)
+            after = host.get(conn, name)
+        if not draining:
+            self._core.room.came()
+        LOG.info("host draining" if draining else "host drains no more", host=name, user=ctx.user_id)
+        self._core.events.publish([host_event(name, "draining" if draining else "undrained")])
+        return after
+
+    def release(self, ctx: RequestContext, name: str) -> Host:
+        """See the contract."""
+        self.show(name)
+        self._breaker.release(name)
+        LOG.info("host released", host=name, user=ctx.user_id, request_id=ctx.request_id)
+        return self.show(name)
 
     def adopt(self, ctx: RequestContext, name: str) -> Host:
         with self._core.database.write() as conn:

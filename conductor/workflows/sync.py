@@ -67,6 +67,7 @@ class SyncWorkflow:
             vcpus=registration.inventory.vcpus,
             memory_mib=registration.inventory.memory_mib,
         )
+        core.room.came()
         core.events.publish([host_event(registration.identity.host, "registered", f"session {session}")])
         return RegisterReply(
             session=session,
@@ -187,6 +188,7 @@ class SyncWorkflow:
                     replies.append(errors.StaleSession(session=request.session, host=request.host, current=current))
                     continue
                 applied.events += self._note(conn, request)
+                applied.freed |= request.inventory is not None
                 replies.append(
                     SyncReply(
                         orders=tuple(orders.get(request.host, ())),

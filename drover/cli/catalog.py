@@ -59,7 +59,14 @@ def flavor() -> None:
 @click.option("--vcpus", type=int, required=True, help="Virtual CPUs.")
 @click.option("--memory", type=int, required=True, metavar="MIB", help="Memory in MiB.")
 @click.option("--disk", type=int, default=0, show_default=True, metavar="GIB", help="Root disk; 0: as the image.")
-@click.option("--extra-spec", "extra", multiple=True, metavar="KEY=VALUE", help="E.g. virt_type=qemu. Repeatable.")
+@click.option(
+    "--property",
+    "--extra-spec",
+    "extra",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Extra spec: virt_type, hw:…, trait:…, pci_passthrough:alias, aggregate_instance_extra_specs:…. Repeatable.",
+)
 @pass_session
 def flavor_create(session: Session, name: str, vcpus: int, memory: int, disk: int, extra: tuple[str, ...]) -> None:
     """Make a flavor."""

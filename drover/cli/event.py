@@ -28,7 +28,18 @@ LOOK_S = 20.0
 AGAIN_S = 2.0
 #: most operations of one look back
 LARGEST_PAGE = 1000
-FLEET_STYLES = {"raised": "red", "cleared": "green", "enabled": "green", "adoptable": "yellow", "forgotten": "dim"}
+FLEET_STYLES = {
+    "raised": "red",
+    "cleared": "green",
+    "enabled": "green",
+    "undrained": "green",
+    "released": "green",
+    "draining": "yellow",
+    "half-open": "yellow",
+    "quarantined": "red",
+    "adoptable": "yellow",
+    "forgotten": "dim",
+}
 
 
 @click.command("events", cls=Command)

@@ -10,20 +10,18 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from drover.cli.decision import BAR, decision_parts, grid
 from drover.cli.options import Command
 from drover.cli.output import STATE_STYLES, Indented, duration, moment
 from drover.cli.session import Session, pass_session
 from drover.clock import age_s
 from drover.objects.host import Host
 from drover.objects.operation import Decision, Operation, ServiceLog, StepRecord, Trace
+from drover.objects.selection import HostExplanation, Then
 from drover.rpc.conductor import Why
 
 __all__ = ["trace", "why"]
 
-#: columns of the bars
-BAR = 20
-#: hosts shown of a refusal; --format json has those that the decision kept
-SHOWN = 20
 #: fleets up to this many hosts are asked how they are now
 NOW_HOSTS = 200
 
@@ -37,21 +35,11 @@ def _title(it: Operation) -> Text:
     if it.finished_at:
         shown.append(f" in {duration(age_s(it.created_at, it.finished_at))}")
     shown.append(f"\noperation {it.id}, asked {moment(it.created_at)}", style="dim")
+    if it.waits and not it.finished_at:
+        shown.append(f"\nwaits for room: {it.waits}", style="yellow")
     if it.error is not None:
         shown.append(f"\n{it.error.code}: {it.error.message}", style="red")
     return shown
-
-
-def _grid(*kinds: str) -> Table:
-    """Columns of a kind each: ``left`` and ``right`` fold when they must, ``number`` and ``bar`` never."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for kind in kinds:
-        grid.add_column(
-            justify="right" if kind in {"right", "number"} else "left",
-            overflow="fold",
-            no_wrap=kind in {"number", "bar"},
-        )
-    return grid
 
 
 # --- why ---------------------------------------------------------------------------------------------------
@@ -59,14 +47,21 @@ def _grid(*kinds: str) -> Table:
 
 @click.command("why", cls=Command)
 @click.argument("ref", metavar="INSTANCE|OPERATION")
+@click.option(
+    "--host", default="", metavar="HOST", help="How this host stood to it, and how it does now, rule by rule."
+)
 @pass_session
-def why(session: Session, ref: str) -> None:
+def why(session: Session, ref: str, host: str) -> None:
     """Why an instance is where it is, or nowhere.
 
     Each placement decision with its numbers. "Then" is what the scheduler saw, "now" is how the host is at this moment.
     """
     found = session.call(lambda: session.conductor.why(session.context, ref))
-    session.printer.document(found, lambda: why_parts(found, _hosts_now(session, found)))
+    if not host:
+        session.printer.document(found, lambda: why_parts(found, _hosts_now(session, found)))
+        return
+    told = session.call(lambda: session.scheduler.explain(session.context, found.operation.id, host))
+    session.printer.document(told, lambda: host_parts(found.operation, told))
 
 
 def _hosts_now(session: Session, found: Why) -> dict[str, Host]:
@@ -87,14 +82,7 @@ def why_parts(found: Why, now: Mapping[str, Host]) -> Iterator[RenderableType | 
     for decision in found.decisions:
         yield Text()
         yield _verdict(decision)
-        if decision.funnel:
-            yield Indented(_funnel(decision))
-        if decision.refused:
-            yield Text()
-            yield Indented(_refusals(decision, now))
-        if decision.weights:
-            yield Text()
-            yield Indented(_weights(decision))
+        yield from decision_parts(decision, now)
 
 
 def _verdict(decision: Decision) -> Text:
@@ -108,57 +96,41 @@ def _verdict(decision: Decision) -> Text:
     return shown
 
 
-def _funnel(decision: Decision) -> Table:
-    """One line a filter: how many hosts it left, as a bar, and how many it refused."""
-    grid = _grid("left", "number", "bar", "left")
-    most = max(count for _, count in decision.funnel)
-    before = decision.funnel[0][1]
-    for name, count in decision.funnel:
-        refused = before - count
-        bar = "█" * (max(1, round(BAR * count / most)) if count else 0)
-        grid.add_row(
-            Text(name),
-            Text(str(count), style="" if count else "red"),
-            Text(bar, style="cyan"),
-            Text(f"-{refused}" if refused else "", style="yellow" if count else "red"),
-        )
-        before = count
-    return grid
+def host_parts(operation: Operation, told: HostExplanation) -> Iterator[RenderableType | Indented]:
+    """One host's side of it."""
+    yield _title(operation)
+    yield Text()
+    yield Text(f"host {told.host}", style="bold")
+    past = grid("left", "left", "left", "left")
+    for each in told.then:
+        past.add_row(Text("then", style="dim"), Text(f"attempt {each.attempt}"), Text(moment(each.at)), _then(each))
+    if told.then:
+        yield Indented(past)
+        yield Text()
+    present = grid("left", "left", "left", "left")
+    for verdict in told.verdicts:
+        style = "red" if verdict.words else "green"
+        word = "refuses" if verdict.words else "passes"
+        present.add_row(Text("now", style="dim"), Text(verdict.filter), Text(word, style=style), Text(verdict.words))
+    yield Indented(present)
+    yield Text()
+    yield Indented(_standing(told))
 
 
-def _refusals(decision: Decision, now: Mapping[str, Host]) -> Table:
-    grid = _grid("left", "left", "left", "left")
-    grid.add_row(*(Text(title, style="bold") for title in ("refused", "by", "then", "now" if now else "")))
-    for host, name, words in decision.refused[:SHOWN]:
-        grid.add_row(Text(host), Text(name), Text(words), Text(_now(now[host]) if host in now else "", style="dim"))
-    if (rest := len(decision.refused) - SHOWN) > 0:
-        grid.add_row(Text(f"and {rest} more", style="dim"), Text(), Text(), Text())
-    return grid
+def _then(then: Then) -> Text:
+    if then.outcome == "refused":
+        return Text(f"refused by {then.refuser}{f': {then.words}' if then.words else ''}", style="red")
+    if then.outcome == "unknown":
+        return Text("not known: hosts came or went since, and it was not among those that were put down", style="dim")
+    return Text(then.outcome, style="green" if then.outcome == "chosen" else "")
 
 
-def _now(host: Host) -> str:
-    """``up; 3 vcpus, 512 MiB, 20 GiB free``."""
-    state = ("up" if host.up else "down") + ("" if host.enabled else ", disabled")
-    # Below zero when a host came back smaller than what was claimed of it: nothing is free then.
-    vcpus = max(0, host.capacity.vcpus - host.used.vcpus)
-    memory_mib = max(0, host.capacity.memory_mib - host.used.memory_mib)
-    disk_gib = max(0, host.capacity.disk_gib - host.used.disk_gib)
-    return f"{state}; {vcpus} vcpus, {memory_mib} MiB, {disk_gib} GiB free"
-
-
-def _weights(decision: Decision) -> Table:
-    names = sorted({name for _, weights, _ in decision.weights for name in weights})
-    grid = _grid("left", *("right" for _ in names), "number", "left")
-    grid.add_row(*(Text(title, style="bold") for title in ("best", *names, "total", "")))
-    for host, weights, total in decision.weights:
-        won = host == decision.chosen
-        grid.add_row(
-            Text(host, style="green" if won else ""),
-            *(Text(f"{weights.get(name, 0.0):.3f}") for name in names),
-            Text(f"{total:.3f}", style="bold" if won else ""),
-            Text("chosen" if won else "lost the race" if host in decision.lost else "", style="dim"),
-        )
-    return grid
+def _standing(told: HostExplanation) -> Text:
+    """What it weighs, and how many of the others are better."""
+    parts = " + ".join(f"{name} {weight:.3f}" for name, weight in sorted(told.weights.items()))
+    shown = Text(f"weighs {told.total:.3f}").append(f" = {parts}" if parts else "", style="dim")
+    shown.append(f"\n{told.passed} hosts pass every filter now; {told.better} of them weigh more than this one")
+    return shown
 
 
 # --- trace -------------------------------------------------------------------------------------------------
@@ -199,12 +171,12 @@ def _placed(logs: tuple[ServiceLog, ...], zero: datetime) -> Iterator[tuple[floa
 
 
 def _timeline(steps: list[tuple[float, ServiceLog, StepRecord]], end_s: float, *, attempts: bool) -> Table:
-    grid = _grid("number", "number", "bar", "left", "left", "left")
-    grid.add_row(*(Text(title, style="bold") for title in ("at", "took", "", "service", "step", "")))
+    shown = grid("number", "number", "bar", "left", "left", "left")
+    shown.add_row(*(Text(title, style="bold") for title in ("at", "took", "", "service", "step", "")))
     service = ""
     for start_s, log, step in steps:
         name = f"{log.service} #{log.attempt}" if attempts else log.service
-        grid.add_row(
+        shown.add_row(
             Text(f"{start_s:.3f} s"),
             Text(duration(step.duration_s)),
             Text(bar(start_s, step.duration_s, end_s), style=STATE_STYLES.get(step.outcome, "cyan")),
@@ -213,7 +185,7 @@ def _timeline(steps: list[tuple[float, ServiceLog, StepRecord]], end_s: float, *
             Text("  ".join(filter(None, (step.outcome if step.outcome != "done" else "", step.detail)))),
         )
         service = name
-    return grid
+    return shown
 
 
 def bar(start_s: float, duration_s: float, end_s: float) -> str:

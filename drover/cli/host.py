@@ -25,9 +25,15 @@ __all__ = ["alarm", "host", "service"]
 def _state(it: Host) -> Text:
     word = "fenced" if it.fence else "up" if it.up else "down"
     shown = Text(word, style=STATE_STYLES[word])
-    if not it.enabled:
-        shown.append(", disabled", style=STATE_STYLES["disabled"])
+    marks = (("disabled", not it.enabled), ("draining", it.draining), ("quarantine", bool(it.quarantine)))
+    for mark, has in marks:
+        if has:
+            shown.append(f", {mark}", style=STATE_STYLES["disabled"])
     return shown
+
+
+def _reason(it: Host) -> str:
+    return it.fence.reason if it.fence else it.disabled_reason or it.quarantine
 
 
 def _gib(mib: float) -> str:
@@ -65,7 +71,8 @@ HOST_COLUMNS: tuple[Column[Host], ...] = (
     Column("CPU", lambda it: f"{it.usage.cpu_percent:.0f}%" if it.usage else "-", right=True, drop=1),
     Column("VIRT", lambda it: dash(",".join(it.inventory.virt_types)), drop=4),
     Column("LAST SYNC", lambda it: dash(moment(it.last_sync_at)), drop=3),
-    Column("REASON", lambda it: dash(it.fence.reason if it.fence else it.disabled_reason), drop=5),
+    Column("ZONE", lambda it: dash(it.availability_zone), drop=6),
+    Column("REASON", lambda it: dash(_reason(it)), drop=5),
 )
 
 
@@ -108,6 +115,33 @@ def host_disable(session: Session, host: str, reason: str) -> None:
         session,
         session.call(lambda: session.conductor.host_set_enabled(session.context, host, enabled=False, reason=reason)),
     )
+
+
+@host.command("drain")
+@click.argument("host")
+@pass_session
+def host_drain(session: Session, host: str) -> None:
+    """Keep new guests off a host because its own are to leave it.
+
+    Those it has stay for now: no guest is moved by this release.
+    """
+    _show(session, session.call(lambda: session.conductor.host_set_draining(session.context, host, draining=True)))
+
+
+@host.command("undrain")
+@click.argument("host")
+@pass_session
+def host_undrain(session: Session, host: str) -> None:
+    """Let guests come to a host that was drained."""
+    _show(session, session.call(lambda: session.conductor.host_set_draining(session.context, host, draining=False)))
+
+
+@host.command("release")
+@click.argument("host")
+@pass_session
+def host_release(session: Session, host: str) -> None:
+    """Say that builds work on a host again: it leaves quarantine, and what failed there is forgotten."""
+    _show(session, session.call(lambda: session.conductor.host_release(session.context, host)))
 
 
 @host.command("adopt")
@@ -171,55 +205,51 @@ def _parts(change: HostChange, head: str) -> Iterator[RenderableType | Indented]
 
 
 def _show(session: Session, it: Host) -> None:
-    total, reserved = it.inventory, it.inventory.reserved
-    session.printer.record(
-        it,
-        (
-            ("host", it.name),
-            ("state", _state(it)),
-            ("disabled because", it.disabled_reason),
-            ("fenced", f"{moment(it.fence.at)} by {it.fence.by}: {it.fence.reason}" if it.fence else ""),
-            ("address", it.address),
-            ("instances", str(it.instances)),
-            ("vcpus", _resource(it.used.vcpus, it.capacity.vcpus, total.vcpus, reserved.vcpus, total.vcpus_ratio, "")),
-            (
-                "memory",
-                _resource(
-                    it.used.memory_mib,
-                    it.capacity.memory_mib,
-                    total.memory_mib,
-                    reserved.memory_mib,
-                    total.memory_ratio,
-                    " MiB",
-                ),
-            ),
-            (
-                "disk",
-                _resource(
-                    it.used.disk_gib,
-                    it.capacity.disk_gib,
-                    total.disk_gib,
-                    reserved.disk_gib,
-                    total.disk_ratio,
-                    " GiB",
-                ),
-            ),
-            ("load", _load(it)),
-            ("hypervisor", it.inventory.hypervisor),
-            ("virt types", ", ".join(it.inventory.virt_types)),
-            ("architecture", it.inventory.architecture),
-            ("traits", " ".join(it.inventory.traits)),
-            ("last sync", moment(it.last_sync_at)),
-            ("registered", moment(it.registered_at)),
-            ("session", str(it.session)),
-            ("host uuid", it.host_uuid),
-            ("machine id", it.machine_id),
-            ("boot id", it.boot_id),
-            ("agent version", it.version),
-            ("foreign domains", " ".join(it.foreign_domains)),
-            ("orphan domains", Text(" ".join(it.orphan_domains), style="red")),
-        ),
+    session.printer.record(it, (*_standing(it), *_resources(it), *_machine(it)))
+
+
+def _standing(it: Host) -> Iterator[tuple[str, str | Text]]:
+    """Whether guests come to it."""
+    yield "host", it.name
+    yield "state", _state(it)
+    yield "disabled because", it.disabled_reason
+    yield "in quarantine", it.quarantine
+    yield "failed builds", str(it.failures or "")
+    yield "fenced", f"{moment(it.fence.at)} by {it.fence.by}: {it.fence.reason}" if it.fence else ""
+    yield "zone", it.availability_zone
+    yield "aggregates", " ".join(it.aggregates)
+
+
+def _resources(it: Host) -> Iterator[tuple[str, str | Text]]:
+    """What is used of what it has."""
+    inv, used, most = it.inventory, it.used, it.capacity
+    reserved = inv.reserved
+    yield "instances", str(it.instances)
+    yield "vcpus", _resource(used.vcpus, most.vcpus, inv.vcpus, reserved.vcpus, inv.vcpus_ratio, "")
+    yield (
+        "memory",
+        _resource(used.memory_mib, most.memory_mib, inv.memory_mib, reserved.memory_mib, inv.memory_ratio, " MiB"),
     )
+    yield "disk", _resource(used.disk_gib, most.disk_gib, inv.disk_gib, reserved.disk_gib, inv.disk_ratio, " GiB")
+    yield "load", _load(it)
+
+
+def _machine(it: Host) -> Iterator[tuple[str, str | Text]]:
+    """Who it is."""
+    yield "address", it.address
+    yield "hypervisor", it.inventory.hypervisor
+    yield "virt types", ", ".join(it.inventory.virt_types)
+    yield "architecture", it.inventory.architecture
+    yield "traits", " ".join(it.inventory.traits)
+    yield "last sync", moment(it.last_sync_at)
+    yield "registered", moment(it.registered_at)
+    yield "session", str(it.session)
+    yield "host uuid", it.host_uuid
+    yield "machine id", it.machine_id
+    yield "boot id", it.boot_id
+    yield "agent version", it.version
+    yield "foreign domains", " ".join(it.foreign_domains)
+    yield "orphan domains", Text(" ".join(it.orphan_domains), style="red")
 
 
 def _resource(used: int, capacity: int, total: int, reserved: int, ratio: float, unit: str) -> Text:

@@ -9,7 +9,7 @@ import click
 
 from drover import depot, errors
 from drover.cli import progress
-from drover.cli.catalog import delete_once
+from drover.cli.catalog import delete_once, pairs
 from drover.cli.options import Group
 from drover.cli.output import Column, dash, moment
 from drover.cli.session import Session, pass_session
@@ -58,6 +58,13 @@ def image() -> None:
 @click.option("--virt-type", default="", help="kvm or qemu.  [default: what the host has]")
 @click.option("--min-memory", type=click.IntRange(min=0), default=0, metavar="MIB", help="Least memory of a flavor.")
 @click.option("--min-disk", type=click.IntRange(min=0), default=0, metavar="GIB", help="Least disk of a flavor.")
+@click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What it asks of a host: hw_…, trait:…, or any that aggregates speak of. Repeatable.",
+)
 @pass_session
 def image_create(session: Session, /, file: str | None, url: str, **given: Any) -> None:
     """Make an image from a file or a URL."""
@@ -84,6 +91,7 @@ def _described(session: Session, given: dict[str, Any], url: str, **known: Any) 
         virt_type=given["virt_type"],
         min_memory_mib=given["min_memory"],
         min_disk_gib=given["min_disk"],
+        properties=pairs(given["properties"]),
     )
 
 
@@ -172,6 +180,7 @@ def image_show(session: Session, image: str) -> None:
             ("virt type", it.virt_type),
             ("least memory", f"{it.min_memory_mib} MiB" if it.min_memory_mib else ""),
             ("least disk", f"{it.min_disk_gib} GiB" if it.min_disk_gib else ""),
+            ("properties", "\n".join(f"{key}={value}" for key, value in sorted(it.properties.items()))),
             ("created", moment(it.created_at)),
         ),
     )

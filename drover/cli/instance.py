@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from drover.cli.output import STATE_STYLES, Column, dash, duration, moment
 from drover.cli.recover import recover
 from drover.cli.session import Session, pass_session
 from drover.cli.wait import failure_of, wait_for
+from drover.objects.group import Hints
 from drover.objects.instance import CreateRequest, Instance, InstanceFilter, InstancePage, InstanceUsage
 from drover.objects.operation import Operation
 from drover.states import OperationState, PowerState, RestartPolicy, VmState
@@ -84,6 +85,41 @@ ENDED_COLUMNS: tuple[Column[Created], ...] = (
 )
 
 
+def _hinted(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say where an instance is to go."""
+    for option in reversed(
+        (
+            click.option("--group", default="", help="Server group: name or id."),
+            click.option("--availability-zone", default="", metavar="NAME", help="On a host of this zone."),
+            click.option("--same-host", multiple=True, metavar="INSTANCE", help="Where this one is. Repeatable."),
+            click.option("--different-host", multiple=True, metavar="INSTANCE", help="Not where this is. Repeatable."),
+            click.option("--on-host", default="", metavar="HOST", help="On this host or nowhere."),
+            click.option("--wait-for-room", is_flag=True, help="Wait where no host can take it, instead of failing."),
+            click.option(
+                "--wait-for-room-s",
+                type=click.FloatRange(min=0, min_open=True),
+                default=None,
+                metavar="SECONDS",
+                help="The same, for so long.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _hints(given: dict[str, Any]) -> Hints:
+    return Hints(
+        group=given["group"],
+        availability_zone=given["availability_zone"],
+        host=given["on_host"],
+        same_host=given["same_host"],
+        different_host=given["different_host"],
+        wait=given["wait_for_room"] or given["wait_for_room_s"] is not None,
+        wait_s=given["wait_for_room_s"] or 0.0,
+    )
+
+
 @click.group(cls=Group)
 def instance() -> None:
     """Instances: virtual machines and what is done to them."""
@@ -107,6 +143,7 @@ def instance() -> None:
     show_default=True,
     help="What is done when the guest ends by itself.",
 )
+@_hinted
 @click.option("--idempotency-key", metavar="KEY", help="The same key again has no second effect.  [default: a new one]")
 @click.option("--wait", is_flag=True, help="Until every build has ended.")
 @pass_session
@@ -149,6 +186,7 @@ def _request(session: Session, given: dict[str, Any]) -> CreateRequest:
         metadata=pairs(given["metadata"]),
         tags=given["tags"],
         restart=RestartPolicy(given["restart"]),
+        hints=_hints(given),
         idempotency_key=given["idempotency_key"] or session.runtime.uuid(),
     )
 
@@ -247,6 +285,7 @@ def _fields(it: Instance) -> Iterator[tuple[str, str | Text]]:
     yield "metadata", "\n".join(f"{key}={value}" for key, value in sorted(it.metadata.items()))
     yield "tags", " ".join(it.tags)
     yield "restart", _restart(it)
+    yield "placed by", _placed_by(it.hints)
     yield "shelved as", f"image {it.shelved_image_id}" if it.shelved_image_id else ""
     if it.usage is not None:
         yield from _usage(it.usage)
@@ -260,6 +299,18 @@ def _fields(it: Instance) -> Iterator[tuple[str, str | Text]]:
         "deleted",
         moment(it.deleted_at) or (f"{moment(it.soft_deleted_at)}, can be restored" if it.soft_deleted_at else ""),
     )
+
+
+def _placed_by(hints: Hints) -> str:
+    words = {
+        "group": hints.group,
+        "zone": hints.availability_zone,
+        "host": hints.host,
+        "same host": " ".join(hints.same_host),
+        "different host": " ".join(hints.different_host),
+        "waits for room": "yes" if hints.wait else "",
+    }
+    return "\n".join(f"{name} {value}" for name, value in words.items() if value)
 
 
 def _restart(it: Instance) -> str:

@@ -25,7 +25,16 @@ LINKS = {
     "why": Link("drover.cli.explain:why", "Why an instance is where it is, or nowhere."),
     "events": Link("drover.cli.event:events", "What has changed, and what changes."),
     "trace": Link("drover.cli.explain:trace", "Where the time of an operation went."),
+    "schedule": Link("drover.cli.schedule:schedule", "Where instances would go now."),
+    "capacity": Link("drover.cli.schedule:capacity", "How many more of a kind fit, where, and what runs out first."),
+    "rebalance": Link(
+        "drover.cli.schedule:rebalance", "The fewest moves of instances that even the load of hosts out."
+    ),
     "host": Link("drover.cli.host:host", "Hypervisor hosts."),
+    "aggregate": Link(
+        "drover.cli.aggregate:aggregate", "Aggregates: hosts that have something in common, and availability zones."
+    ),
+    "group": Link("drover.cli.group:group", "Server groups: instances that stay together, or apart."),
     "service": Link("drover.cli.host:service", "Conductors and schedulers."),
     "alarm": Link("drover.cli.host:alarm", "What needs an operator."),
     "flavor": Link("drover.cli.catalog:flavor", "Sizes of instances."),

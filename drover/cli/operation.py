@@ -28,7 +28,7 @@ def _took(it: Operation) -> str:
 COLUMNS: tuple[Column[Operation], ...] = (
     Column("INSTANCE", lambda it: it.instance_name or it.instance_uuid),
     Column("ACTION", lambda it: str(it.action)),
-    Column("STATE", lambda it: str(it.state)),
+    Column("STATE", lambda it: f"{it.state} (waits)" if it.waits else str(it.state)),
     Column("HOST", lambda it: dash(it.host), drop=3),
     Column("TOOK", _took, right=True, drop=4),
     Column("CREATED", lambda it: moment(it.created_at), drop=5),
@@ -120,6 +120,7 @@ def _fields(it: Operation) -> Iterator[tuple[str, str | Text]]:
     yield "operation", it.id
     yield "action", " ".join([str(it.action), *(f"{key}={value}" for key, value in sorted(it.params.items()))])
     yield "state", Text(str(it.state), style=STATE_STYLES.get(it.state, ""))
+    yield "waits for room", Text(it.waits, style="yellow")
     if it.error is not None:
         yield "error", Text(f"{it.error.code}: {it.error.message}", style="red")
     yield "instance", f"{it.instance_name} ({it.instance_uuid})" if it.instance_name else it.instance_uuid

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from drover.rpc.bus import Bus
     from drover.rpc.conductor import ConductorAPI, WaitAPI
     from drover.rpc.context import RequestContext
+    from drover.rpc.scheduler import SchedulerAPI
     from drover.runtime import Runtime
 
 __all__ = ["Session", "pass_session"]
@@ -125,6 +126,13 @@ class Session:
         from drover.rpc.contract import client
 
         return client(WAIT_CONTRACT, self.bus, timeout_s=self._call_timeout_s)
+
+    @cached_property
+    def scheduler(self) -> SchedulerAPI:
+        from drover.rpc.contract import client
+        from drover.rpc.scheduler import CONTRACT
+
+        return client(CONTRACT, self.bus, timeout_s=self._call_timeout_s)
 
     def agent(self, host: str) -> AgentAPI:
         """The agent of one host."""

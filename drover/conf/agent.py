@@ -41,3 +41,17 @@ class AgentSettings:
     )
     total_memory_mib: int = setting(0, "Report this much memory instead of the machine's; 0: the machine's.", minimum=0)
     total_disk_gib: int = setting(0, "Report this much disk instead of the machine's; 0: the machine's.", minimum=0)
+    cpu_dedicated_set: str = setting(
+        "",
+        "CPUs given out one by one to guests with hw:cpu_policy=dedicated, as 4-15,^8; other guests stay off them, "
+        "those defined before at their next hard reboot. Leave some for the host itself.",
+    )
+    pci_devices: tuple[str, ...] = setting(
+        (),
+        "PCI devices that guests may get whole, as VENDOR:PRODUCT (10de:1db6, 10de:*) or address (0000:3b:00.1). "
+        "They need an IOMMU; flavors ask for them by [scheduler] pci_aliases.",
+    )
+    numa: bool = setting(
+        False,
+        "Offer this host's NUMA cells to guests with hw:numa_nodes. Hosts with dedicated CPUs or huge pages do so anyway.",
+    )

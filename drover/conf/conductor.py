@@ -47,6 +47,32 @@ class ConductorSettings:
         minimum=0.0,
         maximum=1.0,
     )
+    quarantine_failures: int = setting(
+        5,
+        "Builds that fail on a host within the window before it is set aside. 0: never; the scheduler weighs such hosts "
+        "down all the same.",
+        minimum=0,
+        maximum=1000,
+    )
+    quarantine_window_s: float = setting(
+        600.0, "Seconds that a failed build counts against its host.", minimum=1.0, maximum=86400.0
+    )
+    quarantine_rest_s: float = setting(
+        300.0,
+        "Seconds that a host is set aside before a build may try it. Each build that fails so doubles it.",
+        minimum=1.0,
+        maximum=86400.0,
+    )
+    quarantine_rest_max_s: float = setting(
+        3600.0, "Most seconds that a host is set aside before a build may try it.", minimum=1.0, maximum=604800.0
+    )
+    quarantine_share: float = setting(
+        0.2,
+        "Most hosts that are set aside at once, as a share of all: what fails on many is not the fault of one. Of "
+        "fewer than five hosts the default sets none aside.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     retention_days: float = setting(
         0.0,
         "Days that what has ended is kept: deleted instances, finished operations with their logs and decisions, "

@@ -29,3 +29,11 @@ class FakeSettings:
         (), "Chance of failure per method, as method=chance: define=0.1,start=0.05. Half fail after the effect."
     )
     boot_marker: str = setting("GUEST-READY", "Line that each boot writes to the console log.")
+    numa_cells: int = setting(
+        1, "NUMA cells of the fake host, which share its vCPUs and memory.", minimum=1, maximum=64
+    )
+    threads_per_core: int = setting(1, "Hardware threads of each core.", minimum=1, maximum=8)
+    huge_pages: tuple[str, ...] = setting((), "Huge pages of each cell, as KiB=count: 2048=512,1048576=4.")
+    pci_devices: tuple[str, ...] = setting(
+        (), "PCI devices, as ADDRESS=VENDOR:PRODUCT@CELL: 0000:3b:00.0=10de:1db6@0. [agent] pci_devices offers them."
+    )

@@ -228,7 +228,7 @@ WHERE id = :id AND unfinished = 1 AND (owner_until IS NULL OR owner_until < :uno
         code="OperationOverdue",
         query="""
 SELECT id, action, state, instance_name, host, attempt, created_at, queue_budget_s, run_budget_s FROM operation
-WHERE unfinished = 1 AND created_at < :cleanup
+WHERE unfinished = 1 AND waits = '' AND created_at < :cleanup
 ORDER BY created_at, id""",
     ),
     Check(

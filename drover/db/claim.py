@@ -4,26 +4,36 @@ A claim does three things together: the operation goes ``scheduling → dispatch
 and what the host has used is raised if it still fits.  A repeat finds the operation dispatched and does
 nothing.  Summing allocations instead of keeping ``used_*`` over-commits under every isolation level.
 
-Locks are taken in one order, which every writer should keep: operations by id, their instances, host rows by
-name, allocations.  A request that lost the last room of its host may take another candidate in the same
-transaction: those rows come out of order, so they are taken only if nobody holds them, and nothing deadlocks.
+Pieces of hardware and seats in a server group are not counted but chosen, by the allocations that are there once
+the host's or the group's row is held; an ordinary request asks for neither and pays for neither.
+
+Locks are taken in one order, which every writer should keep: operations by id, their instances, server groups by
+id, host rows by name, allocations.  A request that lost the last room of its host may take another candidate in
+the same transaction: those rows come out of order, so they are taken only if nobody holds them, and nothing
+deadlocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, tuple_
 
 from drover.clock import to_iso
 from drover.db.bulk import among, listed
-from drover.db.claim_write import Won, lower, write
+from drover.db.claim_group import FREE, Groups
+from drover.db.claim_hardware import HardwareLeft
+from drover.db.claim_write import OPEN, Won, lower, write
+from drover.db.hint import NOWHERE, Whereabouts, whereabouts
 from drover.db.schema import allocation, host_capacity, image, instance, operation
 from drover.objects import codec
 from drover.objects.catalog import Flavor
+from drover.objects.group import Hints, ServerGroup
+from drover.objects.hardware import HardwareAsk
 from drover.objects.host import Resources
 from drover.states import OperationState
 
@@ -38,12 +48,15 @@ __all__ = [
     "release_many",
     "scheduling",
     "waiting",
+    "waiting_of",
 ]
 
 #: (instance uuid, host, epoch): the key of an allocation
 Key = tuple[str, str, int]
 
 _SCHEDULING = OperationState.SCHEDULING.value
+_NO_HINTS = Hints()
+_NO_HARDWARE = HardwareAsk()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +74,16 @@ class Waiting:
     virt_type: str = ""  # the image's
     min_disk_gib: int = 0
     virtual_size_bytes: int = 0
+    project_id: str = ""
+    image_id: str = ""
+    image_properties: dict[str, str] = field(default_factory=dict)
+    hints: Hints = _NO_HINTS
+    group: ServerGroup | None = None  # that of the hints, without its members
+    # How many members each host has, by name; placements that leave count too. What this very instance leaves
+    # behind counts only against anti-affinity.
+    group_hosts: tuple[tuple[str, int], ...] = ()
+    same_hosts: tuple[str, ...] = ()  # where the instances of ``hints.same_host`` are, sorted
+    different_hosts: tuple[str, ...] = ()  # where those of ``hints.different_host`` are, or leave something, sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +95,8 @@ class Claim:
     instance_uuid: str
     candidates: tuple[str, ...]
     ask: Resources
+    hardware: HardwareAsk = _NO_HARDWARE
+    group: ServerGroup | None = None  # whose rule binds it
 
 
 class ClaimState(StrEnum):
@@ -108,11 +133,15 @@ _WAITING = (
         operation.c.instance_name,
         operation.c.request_id,
         operation.c.excluded_hosts,
+        operation.c.project_id,
         instance.c.flavor,
+        instance.c.image_id,
+        instance.c.hints,
         image.c.architecture,
         image.c.virt_type,
         image.c.min_disk_gib,
         image.c.virtual_size_bytes,
+        image.c.properties,
     )
     .join(instance, instance.c.uuid == operation.c.instance_uuid)
     .outerjoin(image, image.c.id == instance.c.image_id)
@@ -123,23 +152,42 @@ _WAITING = (
 
 def waiting(conn: Connection, operation_ids: Iterable[str]) -> list[Waiting]:
     """Those of *operation_ids* that wait for a host, oldest first."""
-    rows = conn.execute(_WAITING, {"ids": listed(operation_ids)}).all()
-    return [
-        Waiting(
-            operation_id=row.id,
-            attempt=row.attempt,
-            instance_uuid=row.instance_uuid,
-            instance_name=row.instance_name,
-            request_id=row.request_id,
-            flavor=codec.from_json(row.flavor, Flavor),
-            excluded_hosts=codec.from_json(row.excluded_hosts, tuple[str, ...]),
-            architecture=row.architecture or "",
-            virt_type=row.virt_type or "",
-            min_disk_gib=row.min_disk_gib or 0,
-            virtual_size_bytes=row.virtual_size_bytes or 0,
-        )
-        for row in rows
-    ]
+    return waiting_of(conn, conn.execute(_WAITING, {"ids": listed(operation_ids)}).all())
+
+
+def waiting_of(conn: Connection, rows: Sequence[Any]) -> list[Waiting]:
+    """Rows with the columns of :func:`waiting` as values."""
+    hints = {row.instance_uuid: codec.from_json(row.hints, Hints) for row in rows if row.hints}
+    places = whereabouts(conn, hints) if hints else {}
+    return [_waiting(row, hints.get(row.instance_uuid), places.get(row.instance_uuid, NOWHERE)) for row in rows]
+
+
+def _waiting(row: Any, hints: Hints | None, place: Whereabouts) -> Waiting:
+    return Waiting(
+        operation_id=row.id,
+        attempt=row.attempt,
+        instance_uuid=row.instance_uuid,
+        instance_name=row.instance_name,
+        request_id=row.request_id,
+        flavor=codec.from_json(row.flavor, Flavor),
+        excluded_hosts=codec.from_json(row.excluded_hosts, tuple[str, ...]),
+        architecture=row.architecture or "",
+        virt_type=row.virt_type or "",
+        min_disk_gib=row.min_disk_gib or 0,
+        virtual_size_bytes=row.virtual_size_bytes or 0,
+        project_id=row.project_id,
+        image_id=row.image_id,
+        image_properties=codec.from_json(row.properties, dict[str, str]) if row.properties not in _EMPTY else {},
+        hints=hints or _NO_HINTS,
+        group=place.group,
+        group_hosts=place.group_hosts,
+        same_hosts=place.same_hosts,
+        different_hosts=place.different_hosts,
+    )
+
+
+#: image properties that need no reading; NULL: no such image
+_EMPTY = (None, "", "{}")
 
 
 def claim(conn: Connection, claims: Sequence[Claim], now: datetime) -> list[Outcome]:
@@ -149,27 +197,14 @@ def claim(conn: Connection, claims: Sequence[Claim], now: datetime) -> list[Outc
     """
     epochs = _lock_operations(conn, claims)
     outcomes: dict[str, Outcome] = {}
-    live: list[Claim] = []
+    live: list[_Live] = []
     for request in claims:
-        if (request.operation_id, request.attempt) in epochs:
-            live.append(request)
-        else:
+        epoch = epochs.get((request.operation_id, request.attempt))
+        if epoch is None:
             outcomes[request.operation_id] = Outcome(operation_id=request.operation_id, state=ClaimState.STALE)
-    outcomes |= _choose(_Rooms(conn), live)
-    won = [
-        Won(
-            operation_id=request.operation_id,
-            attempt=request.attempt,
-            instance_uuid=request.instance_uuid,
-            host=outcomes[request.operation_id].host,
-            epoch=epochs[request.operation_id, request.attempt],
-            vcpus=request.ask.vcpus,
-            memory_mib=request.ask.memory_mib,
-            disk_gib=request.ask.disk_gib,
-        )
-        for request in live
-        if outcomes[request.operation_id].state is ClaimState.CLAIMED
-    ]
+        else:
+            live.append(_Live(request, epoch))
+    won = _choose(_Rooms(conn, live), live, outcomes)
     if won:
         write(conn, won, to_iso(now))
     return [outcomes[request.operation_id] for request in claims]
@@ -217,63 +252,114 @@ _FREE = (
         host_capacity.c.total_memory_mib - host_capacity.c.used_memory_mib,
         host_capacity.c.total_disk_gib - host_capacity.c.used_disk_gib,
     )
-    .where(among(host_capacity.c.host, bindparam("hosts")), host_capacity.c.enabled == 1, host_capacity.c.up == 1)
+    .where(among(host_capacity.c.host, bindparam("hosts")), *OPEN)
     .order_by(host_capacity.c.host)
 )
 _FREE_ONCE_LOCKED = _FREE.with_for_update()
 _FREE_IF_NOT_LOCKED = _FREE.with_for_update(skip_locked=True)
 
 
-class _Rooms:
-    """Free room of the host rows this transaction holds."""
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A claim whose operation still waits, and is held."""
 
-    def __init__(self, conn: Connection) -> None:
+    request: Claim
+    epoch: int
+
+    @property
+    def holder(self) -> tuple[str, int]:
+        return self.request.instance_uuid, self.epoch
+
+
+class _Rooms:
+    """What is free on the host rows that this transaction holds."""
+
+    def __init__(self, conn: Connection, claims: Iterable[_Live]) -> None:
         self._conn = conn
         self._free: dict[str, list[int]] = {}
+        self._groups = Groups(conn, (each.request.group for each in claims if each.request.group))
+        self._hardware = HardwareLeft(conn)
 
-    def lock(self, hosts: Iterable[str], *, skip_locked: bool) -> None:
-        """Hold the rows of *hosts* that may take guests; those that another transaction holds are waited for or skipped."""
+    def lock(self, wanted: Iterable[tuple[_Live, Sequence[str]]], *, skip_locked: bool) -> None:
+        """Hold the rows of hosts that may take guests; those that another transaction holds are waited for or skipped."""
+        hosts: set[str] = set()
+        in_pieces: set[str] = set()
+        for each, candidates in wanted:
+            hosts.update(candidates)
+            if each.request.hardware:
+                in_pieces.update(candidates)
         query = _FREE_IF_NOT_LOCKED if skip_locked else _FREE_ONCE_LOCKED
-        for host, *free in self._conn.execute(query, {"hosts": listed(set(hosts) - self._free.keys())}):
+        for host, *free in self._conn.execute(query, {"hosts": listed(hosts - self._free.keys())}):
             self._free[host] = free
+        if in_pieces:
+            self._hardware.read(in_pieces & self._free.keys())
 
-    def take(self, host: str, ask: Resources) -> bool:
-        """Take *ask* from *host* if it has that; what is not asked for may be overdrawn."""
+    def take(self, each: _Live, host: str) -> Won | None:
+        """Its place on *host*, if there is one; what is not asked for may be overdrawn."""
+        request = each.request
         free = self._free.get(host)
-        wanted = (ask.vcpus, ask.memory_mib, ask.disk_gib)
+        wanted = (request.ask.vcpus, request.ask.memory_mib, request.ask.disk_gib)
         if free is None or any(amount and amount > left for amount, left in zip(wanted, free, strict=True)):
-            return False
+            return None
+        seat = self._groups.seat(request.group, host, *each.holder) if request.group else FREE
+        if seat is None:
+            return None
+        pieces = ""
+        if request.hardware:
+            fitting = self._hardware.fit(host, request.hardware, each.holder)
+            if fitting is None:
+                return None
+            self._hardware.take(host, fitting, each.holder)
+            pieces = codec.to_json(fitting)
+        self._groups.take(seat, host, *each.holder)
         self._free[host] = [left - amount for amount, left in zip(wanted, free, strict=True)]
-        return True
-
-
-def _choose(rooms: _Rooms, claims: Sequence[Claim]) -> dict[str, Outcome]:
-    """The first candidate with room for each, in order of the claims: first choices first, then the others."""
-    rooms.lock((host for request in claims for host in request.candidates[:1]), skip_locked=False)
-    outcomes: dict[str, Outcome] = {}
-    losers: list[Claim] = []
-    for request in claims:
-        if any(rooms.take(host, request.ask) for host in request.candidates[:1]):
-            outcomes[request.operation_id] = _claimed(request, 0)
-        else:
-            losers.append(request)
-    if losers:
-        rooms.lock((host for request in losers for host in request.candidates[1:]), skip_locked=True)
-    for request in losers:
-        outcomes[request.operation_id] = Outcome(
-            operation_id=request.operation_id, state=ClaimState.LOST, lost=request.candidates
+        return Won(
+            operation_id=request.operation_id,
+            attempt=request.attempt,
+            instance_uuid=request.instance_uuid,
+            host=host,
+            epoch=each.epoch,
+            vcpus=request.ask.vcpus,
+            memory_mib=request.ask.memory_mib,
+            disk_gib=request.ask.disk_gib,
+            hardware=pieces,
+            group_id=seat.group_id,
+            group_slot=seat.slot,
         )
-        for position, host in enumerate(request.candidates[1:], start=1):
-            if rooms.take(host, request.ask):
-                outcomes[request.operation_id] = _claimed(request, position)
-                break
-    return outcomes
 
 
-def _claimed(request: Claim, position: int) -> Outcome:
+def _choose(rooms: _Rooms, claims: Sequence[_Live], outcomes: dict[str, Outcome]) -> list[Won]:
+    """The first candidate with room for each, in order of the claims: first choices first, then the others.
+
+    :param outcomes: gets one for each, by operation id.
+    """
+    won: list[Won] = []
+    rooms.lock(((each, each.request.candidates[:1]) for each in claims), skip_locked=False)
+    losers = [each for each in claims if not _settle(rooms, each, slice(1), won, outcomes)]
+    if losers:
+        rooms.lock(((each, each.request.candidates[1:]) for each in losers), skip_locked=True)
+    for each in losers:
+        _settle(rooms, each, slice(1, None), won, outcomes)
+    return won
+
+
+def _settle(rooms: _Rooms, each: _Live, which: slice, won: list[Won], outcomes: dict[str, Outcome]) -> bool:
+    """Give it the first of those candidates that has a place, if one has."""
+    request = each.request
+    for position, host in list(enumerate(request.candidates))[which]:
+        if place := rooms.take(each, host):
+            won.append(place)
+            outcomes[request.operation_id] = _outcome(request, ClaimState.CLAIMED, position)
+            return True
+    outcomes[request.operation_id] = _outcome(request, ClaimState.LOST, len(request.candidates))
+    return False
+
+
+def _outcome(request: Claim, state: ClaimState, lost: int) -> Outcome:
+    """The first *lost* candidates are lost; the one after them, if there is one, is taken."""
     return Outcome(
         operation_id=request.operation_id,
-        state=ClaimState.CLAIMED,
-        host=request.candidates[position],
-        lost=request.candidates[:position],
+        state=state,
+        host=next(iter(request.candidates[lost:]), ""),
+        lost=request.candidates[:lost],
     )

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, text, update
+from sqlalchemy.dialects.sqlite import insert
 
 from drover import errors
-from drover.db.engine import insert_ignore
 from drover.db.host_table import change_stamp
 from drover.db.schema import allocation, host_capacity, instance, operation
 from drover.objects import codec
 from drover.objects.host import Resources
 from drover.states import OperationState, PlacementState
 
-__all__ = ["Won", "lower", "write"]
+__all__ = ["OPEN", "Won", "lower", "write"]
+
+_H = host_capacity.c
+#: whether a host takes new guests
+OPEN = (_H.enabled == 1, _H.up == 1, _H.draining == 0, _H.quarantine == "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class Won:
     vcpus: int
     memory_mib: int
     disk_gib: int
+    hardware: str = ""  # JSON of HardwareClaim, "": none
+    group_id: str = ""
+    group_slot: int | None = None
 
     @property
     def ask(self) -> Resources:
@@ -77,14 +84,16 @@ WITH won AS (
     FROM unnest(ARRAY(SELECT json_array_elements(CAST(:won AS json)))) AS element,
         json_to_record(element) AS each(
             operation_id text, attempt int, instance_uuid text, host text, epoch int,
-            vcpus int, memory_mib int, disk_gib int
+            vcpus int, memory_mib int, disk_gib int, hardware text, group_id text, group_slot int
         )
 ), placed AS (
     INSERT INTO allocation
-        (instance_uuid, host, epoch, state, operation_id, vcpus, memory_mib, disk_gib, created_at)
-    SELECT instance_uuid, host, epoch, :reserved, operation_id, vcpus, memory_mib, disk_gib, :moment
+        (instance_uuid, host, epoch, state, operation_id, vcpus, memory_mib, disk_gib, created_at,
+         hardware, group_id, group_slot)
+    SELECT instance_uuid, host, epoch, :reserved, operation_id, vcpus, memory_mib, disk_gib, :moment,
+        hardware, group_id, group_slot
     FROM won
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (instance_uuid, host, epoch) DO NOTHING
     RETURNING host, vcpus, memory_mib, disk_gib
 ), asked AS (
     SELECT host, sum(vcpus) AS vcpus, sum(memory_mib) AS memory_mib, sum(disk_gib) AS disk_gib
@@ -96,7 +105,7 @@ WITH won AS (
         used_disk_gib = h.used_disk_gib + asked.disk_gib,
         change = CAST(CAST(pg_current_xact_id() AS text) AS bigint)
     FROM asked
-    WHERE h.host = asked.host AND h.enabled = 1 AND h.up = 1
+    WHERE h.host = asked.host AND h.enabled = 1 AND h.up = 1 AND h.draining = 0 AND h.quarantine = ''
         AND (asked.vcpus = 0 OR h.used_vcpus + asked.vcpus <= h.total_vcpus)
         AND (asked.memory_mib = 0 OR h.used_memory_mib + asked.memory_mib <= h.total_memory_mib)
         AND (asked.disk_gib = 0 OR h.used_disk_gib + asked.disk_gib <= h.total_disk_gib)
@@ -154,10 +163,15 @@ def _insert(conn: Connection, won: Sequence[Won], moment: str) -> set[tuple[str,
             "memory_mib": each.memory_mib,
             "disk_gib": each.disk_gib,
             "created_at": moment,
+            "hardware": each.hardware,
+            "group_id": each.group_id,
+            "group_slot": each.group_slot,
         }
         for each in won
     ]
-    result = conn.execute(insert_ignore(conn, allocation).returning(a.instance_uuid, a.host, a.epoch), rows)
+    # Only of the placement itself: a slot of a group that is taken twice must fail.
+    ignoring = insert(allocation).on_conflict_do_nothing(index_elements=(a.instance_uuid, a.host, a.epoch))
+    result = conn.execute(ignoring.returning(a.instance_uuid, a.host, a.epoch), rows)
     return {(row.instance_uuid, row.host, row.epoch) for row in result}
 
 
@@ -170,7 +184,7 @@ def _raise(conn: Connection) -> Any:
     values = {f"used_{kind}": h[f"used_{kind}"] + bindparam(f"ask_{kind}") for kind in _KINDS}
     return (
         update(host_capacity)
-        .where(h.host == bindparam("of_host"), h.enabled == 1, h.up == 1, *fits)
+        .where(h.host == bindparam("of_host"), *OPEN, *fits)
         .values(change=change_stamp(conn), **values)
     )
 

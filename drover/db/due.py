@@ -1,20 +1,24 @@
-"""Instances that wait for something nobody asks for: a restart, or the end of a soft-delete."""
+"""What waits for something that nobody asks for: a restart, the end of a soft-delete, room on a host."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exists, select, update
+from sqlalchemy import Connection, bindparam, exists, literal_column, select, update
 
 from drover.clock import to_iso
+from drover.db import operation as operations
 from drover.db.instance import to_value
 from drover.db.orphan import DISK
 from drover.db.schema import host, instance, operation, orphan
+from drover.objects import codec
+from drover.objects.group import Hints
 from drover.objects.host import HostIdentity
 from drover.objects.instance import Instance
-from drover.states import PowerState, VmState
+from drover.objects.operation import Operation
+from drover.states import OperationState, PowerState, VmState
 
-__all__ = ["booted", "restart_on", "to_reclaim", "to_restart"]
+__all__ = ["booted", "for_room", "restart_on", "to_reclaim", "to_restart"]
 
 _I = instance.c
 
@@ -64,4 +68,24 @@ _TO_RECLAIM = (
     .order_by(_I.soft_deleted_at, _I.uuid)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
+)
+
+
+def for_room(conn: Connection) -> list[tuple[Operation, Hints]]:
+    """Operations that no host could take when they were last looked at, with what their requests said; oldest first."""
+    return [
+        (operations.to_value(row), codec.from_json(row.hints, Hints) if row.hints else Hints())
+        for row in conn.execute(_FOR_ROOM)
+    ]
+
+
+_FOR_ROOM = (
+    select(operation, instance.c.hints)
+    .join(instance, instance.c.uuid == operation.c.instance_uuid)
+    .where(
+        operation.c.waits != literal_column("''"),  # literally as in the index, which a parameter is not
+        operation.c.unfinished == literal_column("1"),
+        operation.c.state == OperationState.SCHEDULING.value,
+    )
+    .order_by(operation.c.created_at, operation.c.id)
 )

@@ -11,11 +11,14 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from drover import errors
 from drover.clock import from_iso, to_iso
+from drover.db import aggregate, quarantine
 from drover.db.bulk import among, listed
 from drover.db.host_table import change_stamp
 from drover.db.orphan import orphans_of
 from drover.db.schema import allocation, forgotten_host, host, host_capacity, orphan
 from drover.objects import codec
+from drover.objects.group import HostAggregate
+from drover.objects.hardware import Hardware
 from drover.objects.host import Fence, Host, HostUsage, Inventory, Registration, Resources
 from drover.objects.sync import SyncRequest
 
@@ -31,6 +34,7 @@ __all__ = [
     "pulses",
     "register",
     "sessions",
+    "set_draining",
     "set_enabled",
     "set_up",
     "touch",
@@ -110,6 +114,7 @@ def _capacity_values(inventory: Inventory) -> dict[str, Any]:
         "architecture": inventory.architecture,
         "virt_types": codec.to_json(inventory.virt_types),
         "traits": codec.to_json(inventory.traits),
+        "hardware": codec.to_json(inventory.hardware) if inventory.hardware != Hardware() else "",
     }
 
 
@@ -123,6 +128,10 @@ def _insert_capacity(conn: Connection, name: str, inventory: Inventory) -> None:
             used_vcpus=0,
             used_memory_mib=0,
             used_disk_gib=0,
+            draining=0,
+            quarantine="",
+            failures=0,
+            aggregates="[]",
             change=change_stamp(conn),
             **_capacity_values(inventory),
         )
@@ -215,6 +224,14 @@ def set_enabled(conn: Connection, name: str, *, enabled: bool, reason: str) -> N
     )
 
 
+def set_draining(conn: Connection, name: str, *, draining: bool) -> None:
+    conn.execute(
+        update(host_capacity)
+        .where(host_capacity.c.host == name)
+        .values(draining=int(draining), change=change_stamp(conn))
+    )
+
+
 def adopt(conn: Connection, name: str) -> None:
     """The next registration under this name may come from another machine; a fence is lifted."""
     conn.execute(update(host).where(host.c.name == name).values(adopt=1, fence=""))
@@ -252,6 +269,8 @@ def forget(conn: Connection, name: str, now: datetime) -> None:
         return
     conn.execute(delete(host_capacity).where(host_capacity.c.host == name))
     conn.execute(delete(orphan).where(orphan.c.host == name))
+    aggregate.forget_host(conn, name)
+    quarantine.forget(conn, name)
     conn.execute(delete(forgotten_host).where(forgotten_host.c.name == name))
     conn.execute(insert(forgotten_host).values(name=name, session=session, at=to_iso(now)))
 
@@ -269,6 +288,7 @@ def _query() -> Any:
 
 
 def _value(row: Row[Any], orphans: tuple[str, ...]) -> Host:
+    aggregates = codec.from_json(row.aggregates, tuple[HostAggregate, ...])
     return Host(
         name=row.name,
         host_uuid=row.host_uuid,
@@ -288,6 +308,11 @@ def _value(row: Row[Any], orphans: tuple[str, ...]) -> Host:
         last_sync_at=from_iso(row.last_sync_at) if row.last_sync_at else None,
         registered_at=from_iso(row.registered_at),
         fence=codec.from_json(row.fence, Fence) if row.fence else None,
+        draining=bool(row.draining),
+        quarantine=row.quarantine,
+        failures=row.failures,
+        aggregates=tuple(each.name for each in aggregates),
+        availability_zone=next((each.availability_zone for each in aggregates if each.availability_zone), ""),
         foreign_domains=tuple(codec.from_json(row.foreign_domains, list[str])),
         orphan_domains=orphans,
     )

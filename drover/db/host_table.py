@@ -8,7 +8,7 @@ still running when it last looked.  SQLite has one writer at a time, so a counte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,32 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     select,
     true,
 )
 
-from drover.db.schema import host_capacity
+from drover.db.bulk import among, listed
+from drover.db.schema import allocation, host, host_capacity
+from drover.objects import codec
+from drover.objects.host import HostUsage
 
-__all__ = ["HostRow", "Snapshot", "change_stamp", "read_all", "read_changed"]
+__all__ = [
+    "HostRow",
+    "Snapshot",
+    "change_stamp",
+    "count_instances",
+    "read_all",
+    "read_changed",
+    "read_hardware_claims",
+    "read_usage",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """One host's capacity. ``virt_types`` and ``traits`` stay JSON text: hosts of one make share it, so readers decode it once."""
+    """One host's capacity. ``virt_types``, ``traits``, ``aggregates`` and ``hardware`` stay JSON text: hosts of one make
+    share it, so readers decode it once."""
 
     host: str
     enabled: int
@@ -48,6 +62,11 @@ class HostRow:
     architecture: str
     virt_types: str
     traits: str
+    draining: int = 0
+    quarantine: str = ""
+    failures: int = 0
+    aggregates: str = "[]"
+    hardware: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +122,34 @@ def read_changed(conn: Connection, since: int) -> Snapshot:
 def _snapshot(rows: Sequence[Row[Any]]) -> Snapshot:
     # Without any such host there is still one row: the mark, and NULLs.
     return Snapshot(tuple(HostRow(*list(row)[1:]) for row in rows if row.host is not None), int(rows[0].mark))
+
+
+# Of a few hosts, or of all: the planner looks each of a few up by its name.
+_OF = among(allocation.c.host, bindparam("hosts"))
+# A literal: the partial index of these few rows is used only where its own words stand in the statement.
+_HOLDING = select(allocation.c.host, allocation.c.hardware).where(allocation.c.hardware != literal_column("''"))
+_COUNTED = select(allocation.c.host, func.count()).group_by(allocation.c.host)
+_USAGE = select(host.c.name, host.c.usage).where(host.c.usage != literal_column("''"))
+
+
+def read_hardware_claims(conn: Connection, hosts: Iterable[str] | None = None) -> dict[str, list[str]]:
+    """What placements hold of the hardware of *hosts* (None: of all), in whatever state: JSON of each claim, by host."""
+    rows = conn.execute(_HOLDING) if hosts is None else conn.execute(_HOLDING.where(_OF), {"hosts": listed(hosts)})
+    claims: dict[str, list[str]] = {}
+    for name, text in rows:
+        claims.setdefault(name, []).append(text)
+    return claims
+
+
+def count_instances(conn: Connection, hosts: Iterable[str] | None = None) -> dict[str, int]:
+    """How many placements *hosts* (None: all) have, in whatever state, by host; hosts without any are missing.
+
+    Whoever adds or removes a placement writes its host's row, so hosts that did not change need no new count.
+    """
+    rows = conn.execute(_COUNTED) if hosts is None else conn.execute(_COUNTED.where(_OF), {"hosts": listed(hosts)})
+    return {name: int(count) for name, count in rows}
+
+
+def read_usage(conn: Connection) -> dict[str, HostUsage]:
+    """The load that each host reported last."""
+    return {name: codec.from_json(text, HostUsage) for name, text in conn.execute(_USAGE)}

@@ -12,6 +12,7 @@ from drover import errors
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, listed
 from drover.db.schema import image, instance
+from drover.objects import codec
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
 
 __all__ = [
@@ -44,6 +45,7 @@ def to_value(row: Row[Any]) -> Image:
         virt_type=row.virt_type,
         min_memory_mib=row.min_memory_mib,
         min_disk_gib=row.min_disk_gib,
+        properties=codec.from_json(row.properties, dict[str, str]) if row.properties != "{}" else {},
         created_at=from_iso(row.created_at),
     )
 
@@ -67,6 +69,7 @@ def add(conn: Connection, new: Image, now: datetime) -> None:
             virt_type=new.virt_type,
             min_memory_mib=new.min_memory_mib,
             min_disk_gib=new.min_disk_gib,
+            properties=codec.to_json(new.properties),
             created_at=to_iso(now),
         )
     )

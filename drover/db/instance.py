@@ -32,6 +32,7 @@ from drover.db.schema import allocation, host, instance, instance_secret, port
 from drover.objects import codec
 from drover.objects.catalog import Flavor
 from drover.objects.event import Event, EventKind
+from drover.objects.group import Hints
 from drover.objects.instance import Fault, Instance, InstanceFilter, InstanceUsage
 from drover.states import PowerState, RestartPolicy, VmState
 
@@ -92,6 +93,7 @@ def to_value(row: Row[Any]) -> Instance:
         created_at=from_iso(row.created_at),
         launched_at=_time(row.launched_at),
         soft_deleted_at=_time(row.soft_deleted_at),
+        hints=codec.from_json(row.hints, Hints) if row.hints else Hints(),
         deleted_at=_time(row.deleted_at),
     )
 
@@ -124,6 +126,7 @@ def add(conn: Connection, instances: Sequence[Instance], secrets_of: Mapping[str
                 "shelved_image_id": "",
                 "usage": "",
                 "observed": 0,
+                "hints": codec.to_json(i.hints) if i.hints != Hints() else "",
                 "created_at": to_iso(i.created_at),
             }
             for i in instances

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = [
     "schedule",
     "unfinished_of_hosts",
     "unfinished_of_instances",
+    "wait",
 ]
 
 
@@ -64,6 +66,8 @@ def to_value(row: Row[Any]) -> Operation:
         started_at=_time(row.started_at),
         finished_at=_time(row.finished_at),
         error=codec.from_json(row.error, ErrorInfo) if row.error else None,
+        # The words of the last refusal stay in the row: who goes on to a host and comes back waits on.
+        waits=row.waits if row.state == OperationState.SCHEDULING.value else "",
     )
 
 
@@ -99,6 +103,7 @@ def add(conn: Connection, operations: Sequence[Operation], *, owner_until: datet
             "started_at": None,
             "finished_at": to_iso(op.finished_at) if op.finished_at else None,
             "error": codec.to_json(op.error) if op.error else "",
+            "waits": op.waits,
         }
         for op in operations
     ]
@@ -301,6 +306,17 @@ def schedule(conn: Connection, operation_id: str, attempt: int) -> list[Event]:
     queued = operation.c.state == OperationState.QUEUED.value
     to_scheduling = update(operation).where(*of, queued).values(state=OperationState.SCHEDULING.value)
     return _changed(conn, to_scheduling.returning(*_TOLD), {})
+
+
+def wait(conn: Connection, operation_id: str, attempt: int, words: str) -> list[Event]:
+    """It waits for room in ``scheduling``; *words* say for what. Told once: new words are no news."""
+    here = (operation.c.id == operation_id, operation.c.attempt == attempt)
+    scheduling = operation.c.state == OperationState.SCHEDULING.value
+    changed = update(operation).where(*here, scheduling).values(waits=words)
+    first = conn.execute(changed.where(operation.c.waits == "").returning(*_TOLD)).all()
+    if not first:
+        conn.execute(changed)
+    return [replace(_event(row), detail=f"waits for room: {words}") for row in first]
 
 
 def add_logs(conn: Connection, documents: Sequence[tuple[str, ServiceLog]]) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Row, Text, bindparam, cast, select, update
 
 from drover.db.bulk import among, listed
 from drover.db.schema import allocation
+from drover.objects import codec
+from drover.objects.hardware import HardwareClaim
 from drover.objects.host import Resources
 from drover.objects.placement import Placement
 from drover.states import PlacementState
@@ -24,7 +26,11 @@ def _value(row: Row[Any]) -> Placement:
         state=PlacementState(row.state),
         operation_id=row.operation_id,
         resources=Resources(vcpus=row.vcpus, memory_mib=row.memory_mib, disk_gib=row.disk_gib),
+        hardware=codec.from_json(row.hardware, HardwareClaim) if row.hardware else _NONE,
     )
+
+
+_NONE = HardwareClaim()
 
 
 def find_of_instances(conn: Connection, uuids: Iterable[str], *, lock: bool = False) -> dict[str, list[Placement]]:

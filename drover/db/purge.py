@@ -25,6 +25,7 @@ from drover.db.schema import (
     operation_log,
     orphan,
     port,
+    server_group_member,
     service,
 )
 
@@ -78,6 +79,7 @@ KINDS: tuple[Kind, ...] = (
             ~exists().where(column == instance.c.uuid)
             for column in (allocation.c.instance_uuid, operation.c.instance_uuid, port.c.instance_uuid)
         ),
+        (server_group_member.c.instance_uuid,),
     ),
     Kind(
         image.c.id,

@@ -15,6 +15,7 @@ _SPACE = 0x44524F56
 class Turn(IntEnum):
     SCHEMA = 1  # migrations and the deployment's row
     NETWORKS = 2  # creating a network: overlaps are judged against all others
+    QUARANTINE = 3  # judging which hosts are set aside
 
 
 def take(connection: sa.Connection, turn: Turn) -> None:

@@ -49,6 +49,7 @@ class Image:
     virt_type: str = ""  # "" = whatever the host has
     min_memory_mib: int = 0
     min_disk_gib: int = 0
+    properties: dict[str, str] = field(default_factory=dict)  # what it asks of a host, by the keys of a flavor's
     created_at: datetime | None = None
 
 

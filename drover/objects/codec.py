@@ -24,8 +24,8 @@ def prepare(*kinds: Any) -> None:
 
 
 def to_plain(value: Any) -> Any:
-    """Dicts, lists, strings, numbers, booleans and None; datetimes become ISO 8601 text."""
-    return msgspec.to_builtins(value)
+    """Dicts, lists, strings, numbers, booleans and None; datetimes become ISO 8601 text, keys text as in JSON."""
+    return msgspec.to_builtins(value, str_keys=True)
 
 
 def from_plain(data: Any, kind: type[T], *, what: str = "value") -> T:
@@ -34,7 +34,7 @@ def from_plain(data: Any, kind: type[T], *, what: str = "value") -> T:
     :raises errors.BadRequest: the data does not fit the annotations; the reason names the field.
     """
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, kind, str_keys=True)
     except msgspec.ValidationError as exc:
         raise errors.BadRequest(method=what, reason=str(exc)) from None
 

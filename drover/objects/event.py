@@ -90,5 +90,6 @@ def instance_event(it: Instance) -> Event:
 
 
 def host_event(name: str, state: str, detail: str = "") -> Event:
-    """A host that is now up, down, fenced, enabled, disabled, adoptable, registered or forgotten."""
+    """A host that is now up, down, registered, enabled, disabled, draining, undrained, quarantined, half-open, released,
+    fenced, adoptable or forgotten; or whose aggregates changed."""
     return Event(kind=EventKind.HOST, subject=name, state=state, host=name, detail=detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from drover.objects.hardware import HardwareClaim
 from drover.states import PowerState
 
 __all__ = ["Diagnostics", "GuestClass", "GuestPort", "GuestSpec", "GuestState", "ImageSource", "UploadTarget"]
@@ -72,6 +73,7 @@ class GuestSpec:
     ssh_keys: tuple[str, ...] = ()
     user_data: str = field(default="", repr=False)
     metadata: dict[str, str] = field(default_factory=dict)
+    hardware: HardwareClaim = field(default_factory=HardwareClaim)  # what was claimed; empty: an ordinary guest
 
 
 class GuestClass(StrEnum):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from drover.objects.hardware import Hardware
+
 __all__ = [
     "Fence",
     "Host",
@@ -42,6 +44,7 @@ class Inventory:
     traits: tuple[str, ...] = ()
     hypervisor: str = ""  # "QEMU 7.2.17, libvirt 9.0.0"
     driver: str = ""
+    hardware: Hardware = field(default_factory=Hardware)
 
     def capacity(self) -> Resources:
         """What may be claimed in all."""
@@ -63,6 +66,8 @@ class HostUsage:
     disk_used_gib: float = 0.0
     disk_total_gib: float = 0.0
     guests: int = 0
+    io_operations: int = 0  # builds, snapshots and other work on disks that the agent is at
+    images: tuple[str, ...] = ()  # ids in its image cache, sorted
     at: datetime | None = None
 
 
@@ -120,5 +125,10 @@ class Host:
     last_sync_at: datetime | None = None
     registered_at: datetime | None = None
     fence: Fence | None = None
+    draining: bool = False
+    quarantine: str = ""  # why it was set aside
+    failures: int = 0  # builds that failed there of late
+    aggregates: tuple[str, ...] = ()  # names, sorted
+    availability_zone: str = ""
     foreign_domains: tuple[str, ...] = ()
     orphan_domains: tuple[str, ...] = ()  # instance uuids: domains of ours that no placement here names

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from drover.objects.catalog import Flavor, Port
+from drover.objects.group import Hints
 from drover.states import PowerState, RestartPolicy, VmState
 
 __all__ = ["CreateReply", "CreateRequest", "Fault", "Instance", "InstanceFilter", "InstancePage", "InstanceUsage"]
@@ -62,6 +63,7 @@ class Instance:
     restarted_at: datetime | None = None
     restart_at: datetime | None = None  # since when it is to be started again; None: it is not
     shelved_image_id: str = ""  # its disk while it is shelved
+    hints: Hints = field(default_factory=Hints)
     created_at: datetime
     launched_at: datetime | None = None
     soft_deleted_at: datetime | None = None
@@ -83,6 +85,7 @@ class CreateRequest:
     metadata: dict[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     restart: RestartPolicy = RestartPolicy.NEVER
+    hints: Hints = field(default_factory=Hints)  # group, same_host, different_host: names or ids
     idempotency_key: str = ""
 
 

@@ -51,6 +51,7 @@ class Operation:
     started_at: datetime | None = None  # the agent began it
     finished_at: datetime | None = None
     error: ErrorInfo | None = None
+    waits: str = ""  # why it waits for room; "": it does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,8 @@ class Decision:
 
     ``funnel`` is ``((filter, hosts left), …)`` in order, beginning with ``("all", n)``; ``refused`` says per
     host the first filter that refused it and its words (first 200 hosts); ``weights`` are
-    ``((host, {weigher: normalised × multiplier}, total), …)`` of the best.
+    ``((host, {weigher: normalised × multiplier}, total), …)`` of the best. ``refusals`` has a byte for every host of
+    the fleet (:mod:`scheduler.refusal`), in order of their names, of which ``roster`` is the checksum.
     """
 
     operation_id: str
@@ -112,4 +114,6 @@ class Decision:
     refused: tuple[tuple[str, str, str], ...] = ()
     weights: tuple[tuple[str, dict[str, float], float], ...] = ()
     lost: tuple[str, ...] = ()  # hosts whose last room another request took
+    refusals: bytes = b""
+    roster: int = 0
     at: datetime

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from drover.objects.hardware import HardwareClaim
 from drover.objects.host import Resources
 from drover.states import PlacementState
 
@@ -20,3 +21,4 @@ class Placement:
     state: PlacementState
     operation_id: str
     resources: Resources
+    hardware: HardwareClaim = field(default_factory=HardwareClaim)

@@ -3,7 +3,8 @@
 Long polls have a topic and a server of their own, so that waiting clients never hold a worker that a sync or
 a request needs.
 
-History: 1.0 first.
+History: 1.0 first. 1.1 instance_update, instance_recover, host_fence, host_forget, audit, purge, quotas, alarm_clear,
+event_wait. 1.2 aggregates, groups, host_set_draining, host_release; hints of a create, properties of an image.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 from drover.objects.audit import AuditReport, PurgeReport
 from drover.objects.catalog import Flavor, Image, Keypair, Network
 from drover.objects.event import EventPage
+from drover.objects.group import Aggregate, AggregateChange, ServerGroup
 from drover.objects.host import Host, RegisterReply, Registration
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Decision, Operation, OperationFilter, OperationPage, Trace
@@ -72,8 +74,8 @@ class ConductorAPI(Protocol):
     def instance_create(self, ctx: RequestContext, request: CreateRequest) -> CreateReply:
         """Write instances, operations and ports in one transaction, then nudge.
 
-        :raises drover.errors.BadInput: and its kinds, drover.errors.NotFound kinds, NoAddresses, QuotaExceeded,
-            IdempotencyMismatch: nothing was written.
+        :raises drover.errors.BadInput: and its kinds, drover.errors.NotFound kinds, AmbiguousName, NoAddresses,
+            QuotaExceeded, IdempotencyMismatch: nothing was written.
         """
 
     @call
@@ -294,6 +296,66 @@ class ConductorAPI(Protocol):
     def quota_list(self, ctx: RequestContext) -> tuple[Quota, ...]:
         """Projects whose limits somebody set."""
 
+    @call
+    def host_set_draining(self, ctx: RequestContext, host: str, draining: bool) -> Host:
+        """Whether a host takes no new guests because its own are to move away."""
+
+    @call
+    def host_release(self, ctx: RequestContext, host: str) -> Host:
+        """Take an operator's word that builds work on a host: it is no longer set aside, and what failed is forgotten."""
+
+    # aggregates and groups
+
+    @call
+    def aggregate_create(self, ctx: RequestContext, aggregate: Aggregate) -> Aggregate:
+        """``aggregate.id`` empty: one is made. Hosts are added afterwards.
+
+        :raises drover.errors.InvalidAggregate: InvalidName, NameTaken.
+        """
+
+    @call
+    def aggregate_list(self, ctx: RequestContext) -> tuple[Aggregate, ...]: ...
+
+    @call
+    def aggregate_show(self, ctx: RequestContext, aggregate: str) -> Aggregate: ...
+
+    @call
+    def aggregate_delete(self, ctx: RequestContext, aggregate: str) -> Aggregate:
+        """:raises drover.errors.InUse: it has hosts."""
+
+    @call
+    def aggregate_add_host(self, ctx: RequestContext, aggregate: str, host: str) -> Aggregate:
+        """A repeat changes nothing.
+
+        :raises drover.errors.ZoneRefused: the host is in another availability zone by another aggregate, or it would
+            change its zone and has guests. HostNotFound.
+        """
+
+    @call
+    def aggregate_remove_host(self, ctx: RequestContext, aggregate: str, host: str) -> Aggregate:
+        """:raises drover.errors.ZoneRefused: it would leave its zone and has guests. HostNotFound: it is not in it."""
+
+    @call
+    def aggregate_set(self, ctx: RequestContext, aggregate: str, change: AggregateChange) -> Aggregate:
+        """:raises drover.errors.InvalidAggregate: ZoneRefused: one of its hosts may not change its zone."""
+
+    @call
+    def group_create(self, ctx: RequestContext, group: ServerGroup) -> ServerGroup:
+        """In the context's project. ``group.id`` empty: one is made.
+
+        :raises drover.errors.InvalidGroup: InvalidName, NameTaken.
+        """
+
+    @call
+    def group_list(self, ctx: RequestContext) -> tuple[ServerGroup, ...]: ...
+
+    @call
+    def group_show(self, ctx: RequestContext, group: str) -> ServerGroup: ...
+
+    @call
+    def group_delete(self, ctx: RequestContext, group: str) -> ServerGroup:
+        """Its members stay as they are and lose the rule."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitReply:
@@ -320,5 +382,5 @@ class WaitAPI(Protocol):
         """
 
 
-CONTRACT = Contract("conductor", "1.0", ConductorAPI)
-WAIT_CONTRACT = Contract("conductor_wait", "1.0", WaitAPI)
+CONTRACT = Contract("conductor", "1.2", ConductorAPI)
+WAIT_CONTRACT = Contract("conductor_wait", "1.1", WaitAPI)

@@ -164,7 +164,7 @@ class Endpoint:
                 converted[name] = default
                 continue
             try:
-                converted[name] = msgspec.convert(given[name], annotation)
+                converted[name] = msgspec.convert(given[name], annotation, str_keys=True)
             except msgspec.ValidationError as exc:
                 raise errors.BadRequest(method=method.name, reason=f"argument {name}: {exc}") from None
         return converted

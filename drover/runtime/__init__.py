@@ -5,6 +5,6 @@ Every process is built from a :class:`~drover.runtime.runtime.Runtime`.  Product
 switch point chosen by a seed.
 """
 
-from drover.runtime.runtime import Clock, Event, Lock, Pool, Queue, Runtime, Task
+from drover.runtime.runtime import Clock, Event, Lock, Pool, Queue, Random, Runtime, Task
 
-__all__ = ["Clock", "Event", "Lock", "Pool", "Queue", "Runtime", "Task"]
+__all__ = ["Clock", "Event", "Lock", "Pool", "Queue", "Random", "Runtime", "Task"]

@@ -13,6 +13,9 @@ __all__ = ["ArchitectureFilter"]
 class ArchitectureFilter:
     name = "architecture"
 
+    def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
+        return bool(spec.architecture)
+
     def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:
         if not spec.architecture:
             return np.ones(len(table), dtype=np.bool_)

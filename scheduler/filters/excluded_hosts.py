@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from scheduler.host_table import BoolArray, HostTable
 from scheduler.spec import PlacementSpec
 
@@ -13,11 +11,11 @@ __all__ = ["ExcludedHostsFilter"]
 class ExcludedHostsFilter:
     name = "excluded_hosts"
 
+    def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
+        return bool(spec.excluded_hosts)
+
     def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:
-        passed = np.ones(len(table), dtype=np.bool_)
-        for name in spec.excluded_hosts:
-            passed &= ~table.is_host(name)
-        return passed
+        return ~table.is_among(spec.excluded_hosts)
 
     def explain(self, table: HostTable, place: int, spec: PlacementSpec) -> str:
         return "excluded: an earlier attempt failed there" if table.name(place) in spec.excluded_hosts else ""

@@ -21,6 +21,9 @@ class RoomFilter(ABC):
     def ask(self, spec: PlacementSpec) -> int:
         """How much of the resource the request needs."""
 
+    def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
+        return self.ask(spec) != 0
+
     def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:
         return table.fits(self.resource, self.ask(spec))
 

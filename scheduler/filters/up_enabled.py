@@ -11,10 +11,13 @@ __all__ = ["UpEnabledFilter"]
 class UpEnabledFilter:
     name = "up_enabled"
 
+    def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
+        return True
+
     def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:  # noqa: ARG002
         return table.enabled & table.up
 
     def explain(self, table: HostTable, place: int, spec: PlacementSpec) -> str:  # noqa: ARG002
         if not table.enabled[place]:
-            return f"disabled: {table.disabled_reason(place) or 'no reason given'}"
+            return f"disabled: {table.host(place).disabled_reason or 'no reason given'}"
         return "" if table.up[place] else "down: its agent does not answer"

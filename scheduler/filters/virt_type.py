@@ -13,6 +13,9 @@ __all__ = ["VirtTypeFilter"]
 class VirtTypeFilter:
     name = "virt_type"
 
+    def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
+        return bool(spec.virt_type)
+
     def mask(self, table: HostTable, spec: PlacementSpec) -> BoolArray:
         if not spec.virt_type:
             return np.ones(len(table), dtype=np.bool_)

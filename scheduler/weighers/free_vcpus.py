@@ -11,5 +11,8 @@ __all__ = ["FreeVcpusWeigher"]
 class FreeVcpusWeigher:
     name = "free_vcpus"
 
+    def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
+        return True
+
     def weigh(self, table: HostTable, spec: PlacementSpec) -> FloatArray:  # noqa: ARG002
         return table.share_free(Resource.VCPUS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from agent.hardware import GivenOut
 from agent.virt.driver import CancelToken, Driver, PowerEvent, Snapshot, Stats
-from agent.virt.libvirt import antispoof, config_drive, console, diagnostics, host, probe, stats
+from agent.virt.libvirt import antispoof, config_drive, console, diagnostics, host, probe, stats, topology
 from agent.virt.libvirt.antispoof import AntiSpoof, Binding
 from agent.virt.libvirt.calls import Calls
 from agent.virt.libvirt.connection import Connection
@@ -23,6 +24,7 @@ from agent.virt.libvirt.xml.shape import Shape
 from drover import errors, log
 from drover.conf.libvirt import LibvirtSettings
 from drover.objects.guest import Diagnostics, GuestSpec, GuestState
+from drover.objects.hardware import Cell
 from drover.objects.host import Inventory
 from drover.runtime import Runtime
 from drover.states import PowerState
@@ -31,6 +33,7 @@ __all__ = ["LibvirtDriver"]
 
 LOG = log.get(__name__)
 
+_NOTHING = GivenOut()
 _OFF = frozenset({PowerState.SHUTDOWN, PowerState.CRASHED})
 
 
@@ -38,10 +41,14 @@ class LibvirtDriver(Driver):
     """Implements :class:`agent.virt.driver.Driver`. Connects in the background, and again whenever it must.
 
     :param state_dir: the agent's; the proof of KVM is kept there.
+    :param given_out: CPUs and PCI devices for guests that have them to themselves.
     """
 
-    def __init__(self, runtime: Runtime, settings: LibvirtSettings, state_dir: Path) -> None:
+    def __init__(
+        self, runtime: Runtime, settings: LibvirtSettings, state_dir: Path, given_out: GivenOut = _NOTHING
+    ) -> None:
         self._runtime = runtime
+        self._given_out = given_out
         self._settings = settings
         self._state_dir = state_dir
         self._folders = Folders(Path(settings.instances_dir))
@@ -58,6 +65,7 @@ class LibvirtDriver(Driver):
         self._snapshots = Snapshots(runtime, self._guests, self._folders)
         self._networks = Networks(runtime, self._connection, timeout_s=settings.start_timeout_s)
         self._load = host.Load(self._folders.root)
+        self._cells: tuple[Cell, ...] = ()  # as last seen; read again with each inventory
         self._probing = runtime.lock()
         self._proof: probe.Proof | None = None
 
@@ -70,8 +78,12 @@ class LibvirtDriver(Driver):
         self._guests.deployment_id = deployment_id
 
     def inventory(self) -> Inventory:
-        types = self._virt_types()
-        return self._connection.call("inventory", lambda conn: host.inventory(conn, self._folders.root, types))
+        types, pci = self._virt_types(), bool(self._given_out.devices)
+        found = self._connection.call(
+            "inventory", lambda conn: host.inventory(conn, self._folders.root, types, pci=pci)
+        )
+        self._cells = found.hardware.cells
+        return found
 
     def list_guests(self) -> list[GuestState]:
         return self._guests.list()
@@ -112,7 +124,7 @@ class LibvirtDriver(Driver):
         virt_type = self._virt_type(spec)
         folder = self._folder(spec)
         xml = domain_xml(
-            spec, self._shape(virt_type), folder, virt_type=virt_type, operation_id=operation_id, rescue=rescue
+            spec, self._shape(spec, virt_type), folder, virt_type=virt_type, operation_id=operation_id, rescue=rescue
         )
         self._guests.define(spec, xml)
         if not rescue:
@@ -188,13 +200,21 @@ class LibvirtDriver(Driver):
             # What is left lets a tap that is gone send as itself: no reason to keep a placement for ever.
             LOG.warning("packet filter not cleared", folder=folder.path, error=exc)
 
-    def _shape(self, virt_type: str) -> Shape:
-        settings = self._settings
+    def _shape(self, spec: GuestSpec, virt_type: str) -> Shape:
+        settings, dedicated = self._settings, self._given_out.cpus
+        cells: dict[int, tuple[int, ...]] = {}
+        if dedicated or spec.hardware.cells:
+            found = self._cells or self._connection.call(
+                "topology", lambda conn: topology.cells(conn.getCapabilities())
+            )
+            cells = {cell.id: tuple(cpu for cpu in cell.cpus if cpu not in dedicated) for cell in found}
         return Shape(
             machine=settings.machine,
             cpu_mode=self._cpu_mode() if virt_type == "kvm" else "",
             disk_cache=settings.disk_cache,
             vnc=settings.vnc,
+            shared_cpus=tuple(cpu for cpus in cells.values() for cpu in cpus) if dedicated else (),
+            cell_cpus=cells,
         )
 
     def _cpu_mode(self) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import libvirt
 
+from agent.virt.libvirt import topology
 from agent.virt.libvirt.xml.element import parse
+from drover.objects.hardware import Hardware
 from drover.objects.host import HostUsage, Inventory
 from drover.units import GIB, KIB, MIB
 
@@ -56,10 +58,15 @@ def cpu_flags(cpuinfo: str) -> tuple[str, ...]:
     return ()
 
 
-def inventory(connection: libvirt.virConnect, disks: Path, virt_types: Iterable[str]) -> Inventory:
-    """Work for a call. :param disks: the directory whose file system holds the guests' disks."""
+def inventory(connection: libvirt.virConnect, disks: Path, virt_types: Iterable[str], *, pci: bool) -> Inventory:
+    """Work for a call.
+
+    :param disks: the directory whose file system holds the guests' disks.
+    :param pci: whether anybody wants to know of PCI devices: listing them is a call a device.
+    """
     architecture, total_mib, cpus = connection.getInfo()[:3]
-    model = parse(connection.getCapabilities()).findtext("host/cpu/model", "")
+    capabilities = connection.getCapabilities()
+    model = parse(capabilities).findtext("host/cpu/model", "")
     flags = cpu_flags(Path("/proc/cpuinfo").read_text(errors="replace"))
     space = os.statvfs(disks)
     return Inventory(
@@ -71,6 +78,7 @@ def inventory(connection: libvirt.virConnect, disks: Path, virt_types: Iterable[
         traits=((f"CPU_MODEL_{model}", *flags) if model else flags),
         hypervisor=f"QEMU {_version(connection.getVersion())}, libvirt {_version(connection.getLibVersion())}",
         driver="libvirt",
+        hardware=Hardware(cells=topology.cells(capabilities), devices=topology.devices(connection) if pci else ()),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 
 from drover.clock import to_iso
-from drover.db import operation
+from drover.db import operation, server_group
 from drover.db.claim import Claim
 from drover.db.engine import Database
 from drover.db.host_table import change_stamp
@@ -17,11 +17,12 @@ from drover.db.schema import allocation, host_capacity, instance
 from drover.db.schema import operation as operation_table
 from drover.objects import codec
 from drover.objects.catalog import Flavor
+from drover.objects.group import GroupPolicy, Hints, ServerGroup
 from drover.objects.host import Resources
 from drover.objects.operation import Operation
 from drover.states import Action, OperationState
 
-__all__ = ["ASK", "NOW", "add_builds", "add_host", "ask_for", "states", "sums", "used"]
+__all__ = ["ASK", "NOW", "add_builds", "add_group", "add_host", "ask_for", "states", "sums", "used"]
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
 ASK = Resources(vcpus=1, memory_mib=512, disk_gib=2)
@@ -43,12 +44,25 @@ def add_host(database: Database, name: str, *, places: int = 4, **facts: Any) ->
         "architecture": "x86_64",
         "virt_types": '["qemu"]',
         "traits": "[]",
+        "draining": 0,
+        "quarantine": "",
+        "failures": 0,
+        "aggregates": "[]",
+        "hardware": "",
     }
     with database.write() as conn:
         conn.execute(insert(host_capacity).values(host=name, change=change_stamp(conn), **(values | facts)))
 
 
-def add_builds(database: Database, ids: Sequence[str], *, attempt: int = 1, epoch: int = 1, **facts: Any) -> None:
+def add_builds(
+    database: Database,
+    ids: Sequence[str],
+    *,
+    attempt: int = 1,
+    epoch: int = 1,
+    hints: Hints | None = None,
+    **facts: Any,
+) -> None:
     """Builds in ``scheduling``; the instance of operation ``o`` is ``i-o``."""
     builds = [
         Operation(
@@ -87,6 +101,7 @@ def add_builds(database: Database, ids: Sequence[str], *, attempt: int = 1, epoc
             "shelved_image_id": "",
             "usage": "",
             "observed": 0,
+            "hints": codec.to_json(hints) if hints else "",
             "created_at": to_iso(NOW),
         }
         for each in ids
@@ -96,7 +111,14 @@ def add_builds(database: Database, ids: Sequence[str], *, attempt: int = 1, epoc
         operation.add(conn, builds, owner_until=NOW, keys={})
 
 
-def ask_for(operation_id: str, *candidates: str, attempt: int = 1, ask: Resources = ASK) -> Claim:
+def add_group(database: Database, id_: str, policy: GroupPolicy, *, max_per_host: int = 1) -> ServerGroup:
+    group = ServerGroup(id=id_, name=id_, policy=policy, max_per_host=max_per_host, created_at=NOW)
+    with database.write() as conn:
+        server_group.add(conn, group)
+    return group
+
+
+def ask_for(operation_id: str, *candidates: str, attempt: int = 1, ask: Resources = ASK, **more: Any) -> Claim:
     """The claim of one of :func:`add_builds`."""
     return Claim(
         operation_id=operation_id,
@@ -104,6 +126,7 @@ def ask_for(operation_id: str, *candidates: str, attempt: int = 1, ask: Resource
         instance_uuid=f"i-{operation_id}",
         candidates=candidates,
         ask=ask,
+        **more,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -55,6 +56,9 @@ def test_a_claim_dispatches_reserves_and_counts(db: Database) -> None:
         "memory_mib": ASK.memory_mib,
         "disk_gib": ASK.disk_gib,
         "created_at": to_iso(NOW),
+        "hardware": "",
+        "group_id": "",
+        "group_slot": None,
     }
     assert used(db) == {"a": ASK} == sums(db)
 
@@ -131,10 +135,18 @@ def test_a_batch_counts_each_host_once_with_all_it_got(db: Database) -> None:
 
 @pytest.mark.parametrize(
     "facts",
-    [{"enabled": 0}, {"up": 0}, {"used_vcpus": 4}, {"used_memory_mib": 1900}, {"used_disk_gib": 7}],
+    [
+        {"enabled": 0},
+        {"up": 0},
+        {"draining": 1},
+        {"quarantine": "3 builds failed there"},
+        {"used_vcpus": 4},
+        {"used_memory_mib": 1900},
+        {"used_disk_gib": 7},
+    ],
     ids=lambda facts: next(iter(facts)),
 )
-def test_a_host_that_changed_since_it_was_chosen_is_not_taken(db: Database, facts: dict[str, int]) -> None:
+def test_a_host_that_changed_since_it_was_chosen_is_not_taken(db: Database, facts: dict[str, Any]) -> None:
     add_host(db, "a", **facts)
     add_builds(db, ["o1"])
     before = used(db)
@@ -216,7 +228,7 @@ def test_what_waits_is_read_oldest_first_with_all_that_matters(db: Database) -> 
             image.insert().values(
                 id="image", name="image", status="active", format="qcow2", size_bytes=1, virtual_size_bytes=5,
                 sha256="", url="", architecture="aarch64", virt_type="qemu", min_memory_mib=0, min_disk_gib=3,
-                created_at=to_iso(NOW),
+                created_at=to_iso(NOW), properties='{"hw_cpu_policy":"dedicated"}',
             )
         )  # fmt: skip
     add_builds(db, ["o2"], flavor=flavor, excluded_hosts=("a", "b"), attempt=4)
@@ -242,6 +254,9 @@ def test_what_waits_is_read_oldest_first_with_all_that_matters(db: Database) -> 
         virt_type="qemu",
         min_disk_gib=3,
         virtual_size_bytes=5,
+        project_id="default",
+        image_id="image",
+        image_properties={"hw_cpu_policy": "dedicated"},
     )
 
 

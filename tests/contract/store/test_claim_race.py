@@ -7,18 +7,19 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 
 from drover.db import claim
 from drover.db.claim import Claim, ClaimState, Outcome
 from drover.db.engine import Database
-from drover.db.host_table import change_stamp
-from drover.db.schema import allocation, host_capacity, operation
+from drover.db.schema import allocation, host_capacity
+from drover.lab.postgres import PrivatePostgres
 from drover.objects.host import Resources
+from tests.contract.store import race
 from tests.contract.store.claim_rows import ASK, NOW, add_builds, add_host, ask_for, states, sums, used
 
-THREADS = 8
-WAIT_S = 120.0
+THREADS = race.RACERS
+WAIT_S = race.WAIT_S
 
 
 def at_once(work: Callable[[int], None], count: int = THREADS) -> None:
@@ -54,16 +55,6 @@ def has_room(db: Database) -> bool:
         return bool(conn.execute(select(h.host).where(h.used_vcpus < h.total_vcpus).limit(1)).first())
 
 
-def begin_again(db: Database) -> None:
-    """Empty hosts, and every operation back in ``scheduling``."""
-    with db.write() as conn:
-        conn.execute(delete(allocation))
-        conn.execute(
-            update(host_capacity).values(used_vcpus=0, used_memory_mib=0, used_disk_gib=0, change=change_stamp(conn))
-        )
-        conn.execute(update(operation).values(state="scheduling", host="", dispatched_at=None))
-
-
 @pytest.mark.parametrize("hosts", [1, 3, 12])
 def test_the_last_places_are_given_away_once_and_all_of_them(pg: Database, hosts: int) -> None:
     """Forty rounds of 48 requests for fewer places; no error may come out, a deadlock neither."""
@@ -75,7 +66,7 @@ def test_the_last_places_are_given_away_once_and_all_of_them(pg: Database, hosts
     places = sum(24 // hosts + number % 2 for number in range(hosts))
     tries = [0] * THREADS
 
-    def race(thread: int) -> None:
+    def compete(thread: int) -> None:
         chance = random.Random(thread)
         left = set(mine[thread])
         while left:
@@ -88,7 +79,7 @@ def test_the_last_places_are_given_away_once_and_all_of_them(pg: Database, hosts
                 return
 
     for _ in range(40):
-        at_once(race)
+        at_once(compete)
         dispatched = [host for state, host in states(pg).values() if state == "dispatched"]
         assert len(dispatched) == places
         assert used(pg) == sums(pg)
@@ -97,7 +88,7 @@ def test_the_last_places_are_given_away_once_and_all_of_them(pg: Database, hosts
             assert used(pg)[name] == Resources(
                 vcpus=ASK.vcpus * room, memory_mib=ASK.memory_mib * room, disk_gib=ASK.disk_gib * room
             )
-        begin_again(pg)
+        race.begin_again(pg)
     assert sum(tries) >= 40 * places
 
 
@@ -108,18 +99,18 @@ def test_one_operation_claimed_by_many_gets_one_place(pg: Database) -> None:
     add_builds(pg, ids)
     won: list[str] = []
 
-    def race(thread: int) -> None:
+    def compete(thread: int) -> None:
         chance = random.Random(thread)
         claims = [ask_for(each, *chance.sample(("a", "b", "c"), 3)) for each in chance.sample(ids, len(ids))]
         won.extend(o.operation_id for o in make(pg, claims) if o.state is ClaimState.CLAIMED)
 
     for _ in range(30):
         won.clear()
-        at_once(race)
+        at_once(compete)
         assert sorted(won) == ids
         assert used(pg) == sums(pg)
         assert sum(amount.vcpus for amount in sums(pg).values()) == len(ids)
-        begin_again(pg)
+        race.begin_again(pg)
 
 
 def test_claims_and_releases_at_once_keep_the_count(pg: Database) -> None:
@@ -133,7 +124,7 @@ def test_claims_and_releases_at_once_keep_the_count(pg: Database) -> None:
     claimed: list[int] = [0] * THREADS
     claiming = threading.Semaphore(0)
 
-    def race(thread: int) -> None:
+    def compete(thread: int) -> None:
         chance = random.Random(thread)
         if thread % 2:
             while not claiming.acquire(blocking=False):
@@ -154,9 +145,23 @@ def test_claims_and_releases_at_once_keep_the_count(pg: Database) -> None:
             left = [each for each in left if each not in done]
         claiming.release()
 
-    at_once(race)
+    at_once(compete)
     assert sum(claimed) == len(ids)
     assert used(pg) == sums(pg)
     still = sum(amount.vcpus for amount in sums(pg).values())
     assert sum(released) + still == len(ids)
     assert all(amount.vcpus <= 5 for amount in used(pg).values())
+
+
+@pytest.mark.parametrize("name", race.RACES)
+def test_eight_race_for_it_and_nobody_gets_it_twice(pg: Database, name: str) -> None:
+    rounds = 30
+    assert race.by_threads(pg, name, rounds) >= rounds * race.RACERS
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", race.RACES)
+def test_eight_processes_race_ten_thousand_times(pg: Database, postgres: PrivatePostgres, name: str) -> None:
+    rounds = 10_000 // race.RACERS
+    assert race.by_processes(pg, postgres.url, name, rounds) >= 10_000

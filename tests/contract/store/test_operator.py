@@ -346,8 +346,9 @@ BREAKS = [
     ("UPDATE instance SET vm_state = 'building'", "BuildingByNobody", False),
     (
         """
-INSERT INTO allocation (instance_uuid, host, epoch, state, operation_id, vcpus, memory_mib, disk_gib, created_at)
-SELECT instance_uuid, 'h2', epoch, 'permitted', operation_id, 0, 0, 0, created_at FROM allocation""",
+INSERT INTO allocation (instance_uuid, host, epoch, state, operation_id, vcpus, memory_mib, disk_gib, created_at,
+    hardware, group_id)
+SELECT instance_uuid, 'h2', epoch, 'permitted', operation_id, 0, 0, 0, created_at, '', '' FROM allocation""",
         "TwoCopies",
         False,
     ),

@@ -203,12 +203,11 @@ def test_what_may_run_on_a_host_that_was_not_heard_since_is_not_placed_again(
         fleet.api.instance_recover(CTX, failed, Cure.RETRY, dry_run=False)
 
 
+@pytest.mark.parametrize("reopen", ["postgresql"], indirect=True)  # SQLite's file is of one process
 def test_a_service_that_comes_in_between_forbids_it_too(
     reopen: Open, runtime: ThreadRuntime, request: pytest.FixtureRequest
 ) -> None:
-    """PostgreSQL: it connects after the first look, and before the table of operations is locked."""
-    if request.node.callspec.params["reopen"] == "sqlite":
-        pytest.skip("SQLite's file is of one process")
+    """It connects after the first look, and before the table of operations is locked."""
     with serving(reopen(), runtime, prepared=False) as fleet:
         operation_id = fleet.create().operation_ids[0]
     url = request.getfixturevalue("postgres").url.removesuffix("/drover") + "/restored"

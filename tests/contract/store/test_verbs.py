@@ -17,7 +17,14 @@ from tests.functional.conductor.test_restart import begun, see
 
 @pytest.fixture
 def life(db: Database, runtime: ThreadRuntime) -> Iterator[Life]:
-    times = TimeSettings(join_window_s=0.0, reap_interval_s=0.1, owner_lease_s=0.5, reclaim_instance_interval_s=3600)
+    times = TimeSettings(
+        join_window_s=0.0,
+        reap_interval_s=0.1,
+        owner_lease_s=0.5,
+        reclaim_instance_interval_s=3600,
+        sync_interval_s=0.5,
+        rpc_timeout_s=1.0,
+    )
     fleet = Fleet(db, runtime, times)
     fleet.prepare()
     yield Life(fleet)

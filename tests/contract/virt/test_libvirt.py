@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.hardware import GivenOut
 from agent.virt.driver import Driver
 from agent.virt.libvirt.driver import LibvirtDriver
 from drover.conf import load
@@ -34,6 +35,7 @@ class LibvirtHarness(Harness):
 
     boot_marker = UP
     other_marker = b"DROVER OTHER UP"
+    given_out = GivenOut()  # of the next driver
 
     def __init__(self, machine: Machine, runtime: ThreadRuntime, directory: Path) -> None:
         self._machine = machine
@@ -109,7 +111,7 @@ class LibvirtHarness(Harness):
         self._heavy.release()
 
     def restart(self, deployment_id: str = DEPLOYMENT) -> Driver:
-        driver = LibvirtDriver(self._runtime, self._settings, self._directory)
+        driver = LibvirtDriver(self._runtime, self._settings, self._directory, self.given_out)
         driver.open()
         driver.set_deployment(deployment_id)
         self._opened.append(driver)

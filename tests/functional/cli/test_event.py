@@ -9,10 +9,10 @@ import pytest
 from drover.cli import main
 from drover.cli.session import Session
 from drover.objects.event import host_event
-from tests.functional.conductor.conftest import CTX, Fleet, fleet, times
+from tests.functional.conductor.conftest import CTX, Fleet, fleet, settings, times
 from tests.machine import wait_until
 
-__all__ = ["fleet", "times"]
+__all__ = ["fleet", "settings", "times"]
 
 
 def run(fleet: Fleet, *arguments: str) -> int:

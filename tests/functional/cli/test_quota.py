@@ -8,9 +8,9 @@ import pytest
 
 from drover.cli import main
 from drover.cli.session import Session
-from tests.functional.conductor.conftest import Fleet, fleet, times
+from tests.functional.conductor.conftest import Fleet, fleet, settings, times
 
-__all__ = ["fleet", "times"]
+__all__ = ["fleet", "settings", "times"]
 
 
 def run(fleet: Fleet, *arguments: str) -> int:

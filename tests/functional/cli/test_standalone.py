@@ -95,6 +95,10 @@ def test_the_whole_story(process: Process, cli: Run, tmp_path: Path) -> None:
     assert "GUEST-READY" in cli("instance", "console-log", "vm-1").out
     assert "start" in cli("trace", "vm-1").out
     assert "chosen" in cli("why", "vm-1").out
+    assert "passes" in cli("why", "vm-1", "--host", rows[0]["host"]).out
+    assert "4 of 4 would be placed" in cli("schedule", "--dry-run", "--flavor", "small", "--count", "4").out
+    assert json.loads(cli("capacity", "--flavor", "small", "--format", "json").out)["roomy"] == 3
+    assert "0 moves over 3 hosts" in cli("rebalance", "--plan").out
     assert cli("instance", "stop", "vm-1", "vm-2", "--wait").status == 0
     assert cli("instance", "start", "vm-1", "--wait").status == 0
     assert cli("instance", "reboot", "vm-1", "--hard", "--wait").status == 0

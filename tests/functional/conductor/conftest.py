@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 
@@ -119,18 +120,27 @@ class PlayedAgent:
 class Fleet:
     """The conductor under test and what surrounds it."""
 
-    def __init__(self, database: Database, runtime: ThreadRuntime, times: TimeSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        runtime: ThreadRuntime,
+        times: TimeSettings,
+        settings: ConductorSettings = ConductorSettings(),  # noqa: B008  a frozen value
+    ) -> None:
         self.runtime = runtime
         self.database = database
         self.bus = EmbeddedBus(runtime)
         self.api = client(conductor.CONTRACT, self.bus)
         self.waiting = client(conductor.WAIT_CONTRACT, self.bus)
         self.scheduler = _Scheduler()
-        self.bus.serve(Address("scheduler", "s1"), Endpoint(scheduler.CONTRACT, self.scheduler), 1)
-        options = ConductorOptions(conductor=ConductorSettings(), times=times, serve_depot=False)
+        self.serve_scheduler()
+        options = ConductorOptions(conductor=settings, times=times, serve_depot=False)
         self.conductor = Conductor(runtime, self.bus, database, options, "c1")
         self.conductor.events = self.events = EventHub(runtime, "c1")
         self.conductor.start()
+
+    def serve_scheduler(self) -> None:
+        self.bus.serve(Address("scheduler", "s1"), Endpoint(scheduler.CONTRACT, cast("Any", self.scheduler)), 1)
 
     def agent(self, name: str = "h1") -> PlayedAgent:
         played = PlayedAgent(self, name)
@@ -173,12 +183,17 @@ def times() -> TimeSettings:
 
 
 @pytest.fixture
-def fleet(times: TimeSettings) -> Iterator[Fleet]:
+def settings() -> ConductorSettings:
+    return ConductorSettings()
+
+
+@pytest.fixture
+def fleet(times: TimeSettings, settings: ConductorSettings) -> Iterator[Fleet]:
     runtime = ThreadRuntime()
     database = Database("sqlite://", DatabaseSettings(), runtime)
     with database.write() as conn:
         metadata.create_all(conn)
-    made = Fleet(database, runtime, times)
+    made = Fleet(database, runtime, times, settings)
     made.prepare()
     yield made
     made.close()

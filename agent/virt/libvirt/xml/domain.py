@@ -10,6 +10,7 @@ from agent.virt.libvirt.xml.channel import channel
 from agent.virt.libvirt.xml.disk import config_drive, system_disks
 from agent.virt.libvirt.xml.element import add, render
 from agent.virt.libvirt.xml.graphics import graphics
+from agent.virt.libvirt.xml.hostdev import hostdev
 from agent.virt.libvirt.xml.interface import interface
 from agent.virt.libvirt.xml.memballoon import memballoon
 from agent.virt.libvirt.xml.platform import board
@@ -43,6 +44,8 @@ def domain_xml(
     add(devices, "controller", type="usb", model="none")  # the probe for USB costs a second under emulation
     for port in spec.ports:
         interface(devices, port)
+    for address in spec.hardware.devices:
+        hostdev(devices, address)
     serial(devices, str(folder.console))
     channel(devices)
     graphics(devices, listen=shape.vnc_listen if shape.vnc else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Shape"]
 
@@ -16,3 +16,5 @@ class Shape:
     disk_cache: str = "none"
     vnc: bool = True
     vnc_listen: str = "127.0.0.1"
+    shared_cpus: tuple[int, ...] = ()  # where CPUs are dedicated, the others: for guests without; (): any
+    cell_cpus: dict[int, tuple[int, ...]] = field(default_factory=dict)  # CPUs to share by cell, for guests in cells

@@ -22,6 +22,7 @@ from agent.virt.libvirt.xml.platform import tb_cache_mib
 from agent.virt.libvirt.xml.shape import Shape
 from drover import errors
 from drover.objects.guest import GuestSpec
+from drover.objects.hardware import CellClaim, HardwareClaim
 from tests.needs import require
 from tests.unit.agent.virt.libvirt.spec import make_port, make_spec
 
@@ -48,6 +49,42 @@ DOMAINS: dict[str, tuple[GuestSpec, Shape, str]] = {
         ),
         Shape(),
         "qemu",
+    ),
+}
+
+_PINNED = HardwareClaim(
+    cells=(CellClaim(cell=0, vcpus=2, memory_mib=2048, cpus=(4, 12), reserved=(5, 13)),),
+)
+DOMAINS |= {
+    "pinned": (make_spec(hardware=_PINNED), Shape(shared_cpus=(0, 1), cell_cpus={0: (0, 1)}), "qemu"),
+    "beside-dedicated-cpus": (make_spec(), Shape(shared_cpus=(0, 1, 2, 8), cell_cpus={0: (0, 1, 2, 8)}), "qemu"),
+    "huge-pages-on-two-cells": (
+        make_spec(
+            vcpus=3,
+            memory_mib=3072,
+            hardware=HardwareClaim(
+                cells=(
+                    CellClaim(cell=1, vcpus=2, memory_mib=2048, page_kib=1048576, cpus=(9, 25)),
+                    CellClaim(cell=0, vcpus=1, memory_mib=1024, page_kib=1048576, cpus=(3,)),
+                )
+            ),
+        ),
+        Shape(cpu_mode="host-passthrough"),
+        "kvm",
+    ),
+    "cells-of-shared-cpus": (
+        make_spec(
+            hardware=HardwareClaim(
+                cells=(CellClaim(cell=0, vcpus=1, memory_mib=1024), CellClaim(cell=1, vcpus=1, memory_mib=1024))
+            )
+        ),
+        Shape(cell_cpus={0: (0, 1, 4, 5), 1: (2, 3, 6, 7)}),
+        "kvm",
+    ),
+    "pci-devices": (
+        make_spec(hardware=HardwareClaim(devices=("0000:3b:00.1", "0001:af:1f.7"))),
+        Shape(machine="q35"),
+        "kvm",
     ),
 }
 

@@ -1,0 +1,60 @@
+"""What becomes of operations that no host can take: they fail, or wait for room when their request says so.
+
+One that waits stays in ``scheduling``; what it waits for stands in its row.  Its budgets do not run.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from conductor.effect import Effect, Wait
+from conductor.plan.sync import failed, info
+from drover import errors
+from drover.clock import age_s
+from drover.objects.group import Hints
+from drover.objects.operation import Decision, Operation
+from drover.states import OperationState
+
+__all__ = ["plan_limit", "plan_unplaceable"]
+
+
+def plan_unplaceable(op: Operation, hints: Hints, decision: Decision | None, now: datetime) -> list[Effect]:
+    """What a scheduler's word that no host can take *op* comes to; nothing when the rows say otherwise.
+
+    :param decision: the latest about it.
+    """
+    if op.state is not OperationState.SCHEDULING or decision is None:
+        return []
+    if decision.chosen or decision.attempt != op.attempt:
+        return []
+    words = _refusal(decision)
+    if not hints.wait:
+        return failed(op, info(_no_valid_host(op, words)))
+    if over := plan_limit(op, hints, words, now):
+        return over
+    return [Wait(op.id, op.attempt, words)] if words != op.waits else []
+
+
+def plan_limit(op: Operation, hints: Hints, words: str, now: datetime) -> list[Effect]:
+    """The end of one that has waited for as long as its request allows, else nothing.
+
+    :param words: what it waits for.
+    """
+    if hints.wait_s <= 0 or age_s(op.created_at, now) < hints.wait_s:
+        return []
+    return failed(op, info(_no_valid_host(op, f"{words} for {hints.wait_s:g} s")))
+
+
+def _no_valid_host(op: Operation, words: str) -> errors.NoValidHost:
+    return errors.NoValidHost(what=op.instance_name, reason=f"{words}; see: drover why {op.instance_name}")
+
+
+def _refusal(decision: Decision) -> str:
+    """In one line: how many hosts there were, and what each filter took."""
+    total = left = decision.funnel[0][1] if decision.funnel else 0
+    lost: list[str] = []
+    for name, remaining in decision.funnel[1:]:
+        if remaining < left:
+            lost.append(f"{name} refused {left - remaining}")
+        left = remaining
+    return f"of {total} hosts {', '.join(lost)}" if lost else "no hosts are registered"
