@@ -85,7 +85,7 @@ class Manager:
         self._do(changes)
 
     def compose(self, request: SyncRequest) -> SyncRequest:
-        """*request* (host, session, seq) with everything there is to tell; its results are durable."""
+        """*request* (host, session, seq, seal) with everything there is to tell; its results are durable."""
         with self._lock:
             request = self._observations.fill(
                 SyncRequest(
@@ -97,6 +97,7 @@ class Manager:
                     results=self._ledger.results(),
                     gone=self._ledger.gone(),
                     want=self._ledger.want(),
+                    seal=request.seal,
                 )
             )
         if request.results:

@@ -40,6 +40,7 @@ class SyncLoop:
         self._conductor = conductor
         self._host = host
         self._session = session.session
+        self._seal = session.seal
         self._fatal = fatal
         self._seq = 0
         self._backoff = Backoff(first_s=0.2, most_s=5.0)
@@ -56,7 +57,9 @@ class SyncLoop:
     def _round(self) -> None:
         clock = self._parts.runtime.clock
         self._seq += 1
-        request = self._manager.compose(SyncRequest(host=self._host, session=self._session, seq=self._seq))
+        request = self._manager.compose(
+            SyncRequest(host=self._host, session=self._session, seq=self._seq, seal=self._seal)
+        )
         ctx = RequestContext(request_id=f"sync-{self._host}-{self._session}-{self._seq}", user_id="agent")
         sent_at_s = clock.monotonic()
         try:

@@ -5,6 +5,8 @@ Then nothing may begin, since the rows show as under way what has long ended; ``
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +17,7 @@ from drover.db import notice
 from drover.db.restored import ALARM, SUBJECT
 from drover.objects.sync import SyncRequest
 
-__all__ = ["Past", "witnessed"]
+__all__ = ["Past", "seal", "suspects", "witnessed"]
 
 
 @dataclass(slots=True)
@@ -35,13 +37,25 @@ class Past:
             raise errors.OldDatabase(detail=self.detail)
 
 
-def witnessed(requests: Sequence[SyncRequest], known: Mapping[str, tuple[int, int]]) -> str:
-    """The proof that one of these agents brings, or "".
+def seal(key: str, host: str, session: int) -> str:
+    """What only a conductor of this deployment can have given to the agent of *host* with its session."""
+    return hmac.new(key.encode(), f"session\0{host}\0{session}".encode(), hashlib.sha256).hexdigest()
+
+
+def suspects(requests: Sequence[SyncRequest], known: Mapping[str, tuple[int, int]]) -> list[SyncRequest]:
+    """Those in sessions that were never given, as far as this database knows.
 
     :param known: (session, seq) by host. A host that is unknown proves nothing: it may have been forgotten.
     """
-    for request in requests:
-        session = known.get(request.host, (request.session, 0))[0]
-        if request.session > session:
-            return f"host {request.host} is in session {request.session}, the database knows {session}"
+    return [r for r in requests if r.session > known.get(r.host, (r.session, 0))[0]]
+
+
+def witnessed(requests: Sequence[SyncRequest], known: Mapping[str, tuple[int, int]], key: str) -> str:
+    """The proof that one of these agents brings, or "". A session without its seal was made up.
+
+    :param known: (session, seq) by host.
+    """
+    for request in suspects(requests, known):
+        if hmac.compare_digest(seal(key, request.host, request.session).encode(), request.seal.encode()):
+            return f"host {request.host} is in session {request.session}, the database knows {known[request.host][0]}"
     return ""

@@ -11,7 +11,7 @@ from conductor import effect
 from conductor.core import Core
 from conductor.dead_letter import DeadLetters
 from conductor.effect import Applied
-from conductor.past import witnessed
+from conductor.past import seal, suspects, witnessed
 from conductor.plan.sync import Facts, SyncPlan, choose_orders, plan_begun, plan_drops, plan_gone, plan_result
 from conductor.points import Commit
 from conductor.workflows.observe import observe
@@ -58,7 +58,7 @@ class SyncWorkflow:
             session = host.register(conn, registration, now)
             if booted:
                 due.restart_on(conn, registration.identity.host, now)
-            deployment_id = deployment.get(conn).id
+            ours = deployment.get(conn)
         LOG.info(
             "host registered",
             host=registration.identity.host,
@@ -71,9 +71,10 @@ class SyncWorkflow:
         core.events.publish([host_event(registration.identity.host, "registered", f"session {session}")])
         return RegisterReply(
             session=session,
-            deployment_id=deployment_id,
+            deployment_id=ours.id,
             lease_s=self._interval_s() * core.times.lease_factor,
             next_sync_s=self._interval_s(),
+            seal=seal(ours.depot_key, registration.identity.host, session),
         )
 
     def sync(self, ctx: RequestContext, request: SyncRequest) -> SyncReply:
@@ -171,7 +172,7 @@ class SyncWorkflow:
         core = self._core
         with core.transaction(_weightiest(requests)) as conn:
             known = host.sessions(conn, (r.host for r in requests))
-            if proof := witnessed(requests, known):
+            if suspects(requests, known) and (proof := witnessed(requests, known, deployment.get(conn).depot_key)):
                 raise errors.OldDatabase(detail=proof)
             live = [r for r in requests if known.get(r.host, (0, 0))[0] == r.session]
             facts = self._facts(conn, live)

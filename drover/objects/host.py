@@ -94,6 +94,7 @@ class RegisterReply:
     deployment_id: str
     lease_s: float
     next_sync_s: float
+    seal: str = ""  # proves later that this session was given, also to a database that does not know it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,7 @@ class SyncRequest:
     foreign: tuple[str, ...] | None = None
     remains: tuple[Remains, ...] = ()  # with each look at everything
     want: dict[str, int] = field(default_factory=dict)
+    seal: str = ""  # of the session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,20 +9,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from conductor.past import seal
 from drover import errors
 from drover.clock import to_iso
 from drover.conf.times import TimeSettings
-from drover.db import migration, notice, restored
+from drover.db import deployment, migration, notice, restored
 from drover.db.engine import Database
 from drover.objects.host import HostIdentity, Inventory, Registration
 from drover.objects.preview import Cure, Settlement
+from drover.objects.sync import SyncRequest
 from drover.rpc.conductor import Alarm
 from drover.runtime.threads import ThreadRuntime
 from drover.states import Action, OperationState, PlacementState, VmState
 from tests.contract.store.conftest import SETTINGS
 from tests.contract.store.test_conductor import ordered
 from tests.contract.store.test_operator import built, execute, placements, show
-from tests.functional.conductor.conftest import CTX, Fleet
+from tests.functional.conductor.conftest import CTX, Fleet, PlayedAgent
 
 NOW = datetime(2031, 1, 2, tzinfo=UTC)
 #: nothing happens by itself
@@ -242,12 +244,30 @@ def test_a_service_that_comes_in_between_forbids_it_too(
 # --- a conductor that finds out by itself -----------------------------------------------------------------------
 
 
+def register_elsewhere(agent: PlayedAgent) -> None:
+    """As after a registration that the copy does not know."""
+    with agent.fleet.database.read() as conn:
+        key = deployment.get(conn).depot_key
+    agent.session += 1
+    agent.seal = seal(key, agent.name, agent.session)
+
+
+def test_a_session_that_was_made_up_is_stale_and_stops_nothing(reopen: Open, runtime: ThreadRuntime) -> None:
+    with serving(reopen(), runtime, prepared=False) as fleet:
+        agent, other = fleet.agent(), fleet.agent("h2")
+        for made_up in (agent.seal, other.seal, "", "\N{SNOWMAN}"):
+            with pytest.raises(errors.StaleSession):
+                fleet.api.sync(CTX, SyncRequest(host="h1", session=2, seq=9, seal=made_up))
+        assert fleet.api.alarm_list(CTX) == ()
+        agent.sync()
+
+
 def test_an_agent_whose_session_is_yet_to_be_given_stops_everything(reopen: Open, runtime: ThreadRuntime) -> None:
     with serving(reopen(), runtime, prepared=False) as fleet:
         agent = fleet.agent()
         other = fleet.agent("h2")
         building = fleet.create()
-        agent.session += 1  # as after a registration that the copy does not know
+        register_elsewhere(agent)
         with pytest.raises(errors.OldDatabase, match="host h1 is in session 2, the database knows 1"):
             agent.sync()
         for attempt in (
@@ -279,7 +299,7 @@ def test_an_agent_whose_session_is_yet_to_be_given_stops_everything(reopen: Open
 def test_an_operator_may_say_that_the_host_is_mistaken(reopen: Open, runtime: ThreadRuntime) -> None:
     with serving(reopen(), runtime, prepared=False) as fleet:
         agent = fleet.agent()
-        agent.session += 1
+        register_elsewhere(agent)
         with pytest.raises(errors.OldDatabase):
             agent.sync()
         cleared = fleet.api.alarm_clear(CTX, restored.ALARM, restored.SUBJECT)

@@ -56,6 +56,7 @@ class PlayedAgent:
     fleet: Fleet
     name: str
     session: int = 0
+    seal: str = ""
     seq: int = 0
     cast: list[Order] = field(default_factory=list)
     nudges: int = 0
@@ -75,12 +76,13 @@ class PlayedAgent:
         reply = retry.while_unavailable(
             self.fleet.runtime, lambda: self.fleet.api.register(CTX, registration), patience_s=30.0
         )
-        self.session, self.seq = reply.session, 0
+        self.session, self.seal, self.seq = reply.session, reply.seal, 0
         return reply
 
     def sync(self, **items: object) -> SyncReply:
         self.seq += 1
-        request = SyncRequest(host=self.name, session=self.session, seq=self.seq, **{"want": WANT, **items})  # type: ignore[arg-type]
+        values: dict[str, object] = {"seal": self.seal, "want": WANT, **items}
+        request = SyncRequest(host=self.name, session=self.session, seq=self.seq, **values)  # type: ignore[arg-type]
         return self.fleet.api.sync(CTX, request)
 
     def begin(self, order: Order) -> bool:
