@@ -157,7 +157,7 @@ class _Sieve:
 
     def report(self, explained: int, weights: tuple[tuple[str, dict[str, float], float], ...] = ()) -> Report:
         refused = []
-        places = np.flatnonzero(~self.passed)[:explained]
+        places = self._refused(explained)
         if len(places):
             first_refusal = np.argmin([mask[places] for mask in self._masks], axis=0)
             for place, number in zip(places.tolist(), first_refusal.tolist(), strict=True):
@@ -170,6 +170,15 @@ class _Sieve:
             weights=weights,
             refusals=self._refusals.tobytes(),
         )
+
+    def _refused(self, most: int) -> IntArray:
+        """The first *most* places that did not pass; looks no further than it must."""
+        end = 8 * most if self.left < len(self.passed) else 0
+        while True:
+            places = np.flatnonzero(~self.passed[:end])[:most]
+            if len(places) == most or end >= len(self.passed) or not end:
+                return places
+            end *= 8
 
 
 class _Weights:

@@ -93,6 +93,7 @@ class HostTable:
     images: LabelColumn  # ids in the host's image cache; none unless a rule of the chain needs them
     aggregates: AggregateColumn
     hardware: HardwareColumn
+    shares: dict[Resource, FloatArray] = field(default_factory=dict)  # of :meth:`share_free`, as far as it was asked
 
     @classmethod
     def build(cls, rows: Iterable[HostRow], beside: Beside | None = None) -> HostTable:
@@ -139,6 +140,7 @@ class HostTable:
             counts=counts,
             largest=_largest(arrays["total"]),
             noted=_noted(arrays),
+            shares={},
             architecture=self.architecture.replaced(places, facts.architecture),
             virt_types=self.virt_types.replaced(places, facts.virt_types),
             traits=self.traits.replaced(places, facts.traits),
@@ -161,12 +163,15 @@ class HostTable:
 
     def scratch(self) -> HostTable:
         """The same, to be written to by :meth:`occupy` and :meth:`set_members`."""
-        return dataclasses.replace(self, free=self.free.copy(), counts=self.counts.copy())
+        shares = {resource: share.copy() for resource, share in self.shares.items()}
+        return dataclasses.replace(self, free=self.free.copy(), counts=self.counts.copy(), shares=shares)
 
     def occupy(self, place: int, ask: IntArray) -> None:
         """Only on a :meth:`scratch` table: a guest of *ask* more at *place*."""
         self.free[:, place] -= ask
         self.counts[:, place] += 1
+        for resource, share in self.shares.items():
+            share[place] = max(int(self.free[resource, place]), 0) * (1.0 / self.largest[resource])
 
     def set_members(self, members: Mapping[str, int]) -> None:
         """Only on a :meth:`scratch` table: how many members of the request's group hosts have, by name."""
@@ -193,6 +198,7 @@ class HostTable:
             self,
             free=self.free[:, places] - ask[:, np.newaxis] * guests,
             counts=self.counts[:, places] + guests,
+            shares={},
             **arrays,
             **shared,
         )
@@ -230,8 +236,10 @@ class HostTable:
         return enough
 
     def share_free(self, resource: Resource) -> FloatArray:
-        """Free amounts from 0 to 1: as a share of the fleet's largest host."""
-        share: FloatArray = np.maximum(self.free[resource], 0) * (1.0 / self.largest[resource])
+        """Free amounts from 0 to 1: as a share of the fleet's largest host. Only to be read."""
+        share = self.shares.get(resource)
+        if share is None:
+            share = self.shares[resource] = np.maximum(self.free[resource], 0) * (1.0 / self.largest[resource])
         return share
 
 
