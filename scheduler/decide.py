@@ -22,7 +22,7 @@ import numpy as np
 from drover.objects.group import GroupPolicy
 from drover.runtime import Random
 from scheduler.host_table import BoolArray, FloatArray, HostTable, IntArray, amounts
-from scheduler.plugin import Chain
+from scheduler.plugin import Chain, Filter
 from scheduler.spec import PlacementSpec
 
 __all__ = ["Choice", "Limits", "Report", "decide"]
@@ -139,15 +139,16 @@ class _Sieve:
 
     def __init__(self, table: HostTable, spec: PlacementSpec, chain: Chain) -> None:
         self._table, self._spec, self._chain = table, spec, chain
-        self._masks = [each.mask(table, spec) for each in chain.filters]
         self._funnel = [("all", len(table))]
         self.passed: BoolArray = np.ones(len(table), dtype=np.bool_)
-        self._refusals = np.zeros(len(table), dtype=np.uint8)
-        for each, mask in zip(chain.filters, self._masks, strict=True):
-            self.passed &= mask
+        self._refusals = np.zeros(len(table), dtype=np.uint8)  # which of _refusers was the first
+        self._refusers: list[Filter] = []
+        for each in chain.filters:
+            self.passed &= each.mask(table, spec)
             left = int(np.count_nonzero(self.passed))
             if left < self.left:
                 self._refusals += self.passed.view(np.uint8)
+                self._refusers.append(each)
             self._funnel.append((each.name, left))
 
     @property
@@ -158,12 +159,10 @@ class _Sieve:
     def report(self, explained: int, weights: tuple[tuple[str, dict[str, float], float], ...] = ()) -> Report:
         refused = []
         places = self._refused(explained)
-        if len(places):
-            first_refusal = np.argmin([mask[places] for mask in self._masks], axis=0)
-            for place, number in zip(places.tolist(), first_refusal.tolist(), strict=True):
-                refuser = self._chain.filters[number]
-                words = refuser.explain(self._table, place, self._spec)
-                refused.append((self._table.name(place), refuser.name, words))
+        for place, number in zip(places.tolist(), self._refusals[places].tolist(), strict=True):
+            refuser = self._refusers[number]
+            words = refuser.explain(self._table, place, self._spec)
+            refused.append((self._table.name(place), refuser.name, words))
         return Report(
             funnel=tuple(self._funnel),
             refused=tuple(refused),

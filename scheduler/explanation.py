@@ -50,7 +50,7 @@ def present(table: HostTable, spec: PlacementSpec, held: Sequence[Placed]) -> tu
     for each in held:
         if (place := table.rows.get(each.host)) is None:
             continue
-        fleet.free[:, place] += amounts(each.amount)
+        fleet.give_back(place, amounts(each.amount))
         fleet.counts[Count.INSTANCES, place] -= 1
         state = fleet.hardware[place]
         if each.hardware in state.claims:

@@ -93,7 +93,7 @@ class HostTable:
     images: LabelColumn  # ids in the host's image cache; none unless a rule of the chain needs them
     aggregates: AggregateColumn
     hardware: HardwareColumn
-    shares: dict[Resource, FloatArray] = field(default_factory=dict)  # of :meth:`share_free`, as far as it was asked
+    shares: FloatArray  # of what is free, see :meth:`share_free`
 
     @classmethod
     def build(cls, rows: Iterable[HostRow], beside: Beside | None = None) -> HostTable:
@@ -110,6 +110,7 @@ class HostTable:
             counts=counts,
             largest=_largest(facts.arrays["total"]),
             noted=_noted(facts.arrays),
+            shares=_shares(facts.arrays["free"], _largest(facts.arrays["total"])),
             images=LabelColumn.of([frozenset()] * len(ordered)),
             architecture=LabelColumn.of(facts.architecture),
             virt_types=LabelColumn.of(facts.virt_types),
@@ -140,7 +141,7 @@ class HostTable:
             counts=counts,
             largest=_largest(arrays["total"]),
             noted=_noted(arrays),
-            shares={},
+            shares=_shares(arrays["free"], _largest(arrays["total"])),
             architecture=self.architecture.replaced(places, facts.architecture),
             virt_types=self.virt_types.replaced(places, facts.virt_types),
             traits=self.traits.replaced(places, facts.traits),
@@ -163,15 +164,17 @@ class HostTable:
 
     def scratch(self) -> HostTable:
         """The same, to be written to by :meth:`occupy` and :meth:`set_members`."""
-        shares = {resource: share.copy() for resource, share in self.shares.items()}
-        return dataclasses.replace(self, free=self.free.copy(), counts=self.counts.copy(), shares=shares)
+        return dataclasses.replace(self, free=self.free.copy(), counts=self.counts.copy(), shares=self.shares.copy())
 
     def occupy(self, place: int, ask: IntArray) -> None:
         """Only on a :meth:`scratch` table: a guest of *ask* more at *place*."""
-        self.free[:, place] -= ask
+        self.give_back(place, -ask)
         self.counts[:, place] += 1
-        for resource, share in self.shares.items():
-            share[place] = max(int(self.free[resource, place]), 0) * (1.0 / self.largest[resource])
+
+    def give_back(self, place: int, amount: IntArray) -> None:
+        """Only on a :meth:`scratch` table: so much more is free at *place*."""
+        self.free[:, place] += amount
+        self.shares[:, place] = _shares(self.free[:, place], self.largest)
 
     def set_members(self, members: Mapping[str, int]) -> None:
         """Only on a :meth:`scratch` table: how many members of the request's group hosts have, by name."""
@@ -192,13 +195,14 @@ class HostTable:
 
     def imagined(self, places: IntArray, ask: IntArray, guests: IntArray) -> HostTable:
         """Only *places*, in that order and as often as they are named, each with so many *guests* of *ask* more."""
+        free = self.free[:, places] - ask[:, np.newaxis] * guests
         arrays = {name: getattr(self, name)[..., places] for name in _ARRAYS}
         shared = {name: getattr(self, name).take(places) for name in _SHARED}
         return dataclasses.replace(
             self,
-            free=self.free[:, places] - ask[:, np.newaxis] * guests,
+            free=free,
             counts=self.counts[:, places] + guests,
-            shares={},
+            shares=_shares(free, self.largest),
             **arrays,
             **shared,
         )
@@ -237,9 +241,7 @@ class HostTable:
 
     def share_free(self, resource: Resource) -> FloatArray:
         """Free amounts from 0 to 1: as a share of the fleet's largest host. Only to be read."""
-        share = self.shares.get(resource)
-        if share is None:
-            share = self.shares[resource] = np.maximum(self.free[resource], 0) * (1.0 / self.largest[resource])
+        share: FloatArray = self.shares[resource]
         return share
 
 
@@ -297,6 +299,12 @@ def _matrix(lines: list[tuple[int, int, int]]) -> IntArray:
 
 def _noted(arrays: Mapping[str, NDArray[Any]]) -> frozenset[str]:
     return frozenset(name for name in _NOTABLE if arrays[name].any())
+
+
+def _shares(free: IntArray, largest: IntArray) -> FloatArray:
+    """Of all hosts, or of one."""
+    shares: FloatArray = (np.maximum(free, 0).T * (1.0 / largest)).T
+    return shares
 
 
 def _largest(total: IntArray) -> IntArray:

@@ -135,7 +135,7 @@ class _Load:
 
     def move(self, source: int, destination: int, ask: IntArray) -> None:
         self.table.occupy(destination, ask)
-        self.table.free[:, source] += ask
+        self.table.give_back(source, ask)
         self.table.counts[Count.INSTANCES, source] -= 1
         self._count()
 
