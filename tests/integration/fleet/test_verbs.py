@@ -33,7 +33,7 @@ def cases(driver: Driver) -> Iterator[object]:
         for number, state in enumerate(states_of(action, every=driver is Driver.FAKE)):
             ordinary = number == 0 and (driver is Driver.FAKE or action in ON_REAL_HOSTS)
             marks = () if ordinary else pytest.mark.long
-            yield pytest.param(driver, action, state, id=f"{driver}-{action}-{state}", marks=marks)
+            yield pytest.param(action, state, id=f"{action}-{state}", marks=marks)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,19 @@ def watch(lab: Fleet) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(
-    ("lab", "action", "state"), [case for driver in Driver for case in cases(driver)], indirect=["lab"]
-)
+@pytest.mark.parametrize(("action", "state"), cases(Driver.FAKE))
+@pytest.mark.parametrize("lab", [Driver.FAKE], indirect=True)
 def test_a_verb_does_what_its_row_says(subject: Subject, action: Action, state: VmState) -> None:
+    does_what_its_row_says(subject, action, state)
+
+
+@pytest.mark.parametrize(("action", "state"), cases(Driver.LIBVIRT))
+@pytest.mark.parametrize("lab", [Driver.LIBVIRT], indirect=True)
+def test_on_real_hosts_too(subject: Subject, action: Action, state: VmState) -> None:
+    does_what_its_row_says(subject, action, state)
+
+
+def does_what_its_row_says(subject: Subject, action: Action, state: VmState) -> None:
     subject.begin_in(state)
     before = subject.show() if subject.uuid else None
     subject.must(action)
