@@ -41,7 +41,6 @@ _GIVEN_UP: LiteralString = (
 )
 _LEFT = {
     VmState.STOPPED: {("off", True), ("saved", False)},
-    VmState.RESCUED: {("running", False), ("off", False)},
 }
 #: seconds within which a guest that ended by itself is shown
 _SHOWN_S = 20.0

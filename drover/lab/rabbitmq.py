@@ -32,6 +32,8 @@ _USER = "drover"
 _VHOST = "drover"
 #: As packaged, the soft limit of 1024 files holds about 830 connections.
 _OPEN_FILES = 65536
+#: seconds within which the port of a node that was killed is free again
+_DYING_S = 15.0
 
 _CONFIG = """\
 listeners.{kind}.1 = {address}:{port}
@@ -108,8 +110,7 @@ class PrivateRabbit:
         if not _running(self._mark_epmd):
             self._run(["epmd", "-address", self.address, "-port", str(self._epmd_port)], self._mark_epmd)
         if not self._node():
-            if is_listening(self.address, self.port):
-                raise errors.Unavailable(what="RabbitMQ", detail=f"port {self.port} is taken by another process")
+            self._await_port()
             self._run([str(_BIN / "rabbitmq-server")], self._mark_node)
         self._wait_ready(timeout_s)
 
@@ -234,6 +235,14 @@ class PrivateRabbit:
                 f"-kernel inet_dist_use_interface {{{interface}}}"
             ),
         }
+
+    def _await_port(self) -> None:
+        """A node that was killed is known by nothing any more a moment before the kernel closes its sockets."""
+        gives_up_s = self._runtime.clock.monotonic() + _DYING_S
+        while is_listening(self.address, self.port):
+            if self._runtime.clock.monotonic() > gives_up_s:
+                raise errors.Unavailable(what="RabbitMQ", detail=f"port {self.port} is taken by another process")
+            self._runtime.sleep(0.1)
 
     def _wait_ready(self, timeout_s: float) -> None:
         began = self._runtime.clock.monotonic()
