@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from drover.lab.libvirtd import forget_unborn
+
 __all__ = ["Machine", "running_machine", "wait_until"]
 
 _SETUP = """
@@ -119,6 +121,8 @@ class Machine:
             self.virsh("undefine", name, "--managed-save")
 
     def start_libvirtd(self) -> None:
+        """As the unit in etc/systemd does it."""
+        forget_unborn(self.root)
         self._spawn("libvirtd")
         socket = self.root / "run/libvirt/libvirt-sock"
         probe = ["virsh", "-q", "-c", self.uri, "version"]

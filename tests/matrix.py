@@ -90,6 +90,7 @@ def agent_cells(*, every: bool = False) -> list[Cell]:
         Cell(action=action, state=state, at=AGENT, point=point, victim=AGENT)
         for action, steps in STEPS.items()
         for state in states_of(action, every=every)
+        if VERBS[action].places or state is not VmState.SHELVED_OFFLOADED  # no host has anything of it
         for point in points_of({action: steps})
     ]
 
