@@ -81,6 +81,7 @@ class Breaker:
             for name, after in sorted(planned.items()):
                 if after.alarm:
                     told += raise_alarm(conn, AlarmKind.FAILING_HOST, name, after.alarm, now)
+                    notice.reword(conn, AlarmKind.FAILING_HOST, name, after.alarm)
             over = _alarmed(conn) - {name for name, after in planned.items() if after.alarm}
             told += clear_alarms(conn, AlarmKind.FAILING_HOST, over)
         if any(each.reason and not planned[each.host].reason for each in suspects):

@@ -37,9 +37,9 @@ __all__ = ["Core"]
 
 LOG = log.get(__name__)
 
-#: orders of one message: about 2 KiB each, and a message stays under 512 KiB
+#: orders of one message: about 2 KiB each, and a message stays under 512 KiB; an id has 40 bytes
 ORDERS_A_MESSAGE = 100
-IDS_A_MESSAGE = 500
+IDS_A_MESSAGE = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

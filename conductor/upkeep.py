@@ -67,12 +67,13 @@ class Upkeep:
         noted, now_s = core.room.take(), core.runtime.clock.monotonic()
         with core.database.read() as conn:
             waiting = due.for_room(conn)
-        over = {op.id for op, hints in waiting if plan_limit(op, hints, op.waits, core.runtime.clock.now())}
+        now = core.runtime.clock.now()
+        over = {id_ for id_, until in waiting.items() if until is not None and until <= now}
         if over:
             core.after(retry.while_busy(core.runtime, lambda: self._give_up(over)))
         if waiting and (noted or now_s - self._looked_s >= core.times.owner_lease_s):
             self._looked_s = now_s
-            core.nudge_scheduler([op.id for op, _ in waiting if op.id not in over])
+            core.nudge_scheduler([id_ for id_ in waiting if id_ not in over])
 
     def _give_up(self, operation_ids: Iterable[str]) -> Applied:
         """End those of them that still wait and have waited for as long as they may."""

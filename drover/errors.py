@@ -242,7 +242,7 @@ class AmbiguousName(Conflict):
 
 class NameTaken(Conflict):
     code = "NameTaken"
-    template = "a {what} named {name!r} exists already"
+    template = "another {what} is named {name!r}"
 
 
 class InUse(Conflict):

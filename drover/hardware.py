@@ -25,6 +25,7 @@ from drover.objects.hardware import (
     PciDevice,
     ThreadPolicy,
 )
+from drover.units import counted
 
 __all__ = ["fit", "misfit"]
 
@@ -131,7 +132,7 @@ def _room(left: _CellLeft, ask: HardwareAsk) -> tuple[int, int]:
 def _lacks(left: _CellLeft, cell: CellAsk, ask: HardwareAsk) -> str:
     """What *left* is short of for *cell*, in words; "" for nothing."""
     if ask.page_kib and (wanted := _pages(cell.memory_mib, ask.page_kib)) > (free := left.pages.get(ask.page_kib, 0)):
-        return f"{wanted} pages of {ask.page_kib} KiB wanted, {free} of {left.cell.pages.get(ask.page_kib, 0)} free"
+        return f"{counted(wanted, 'page')} of {ask.page_kib} KiB wanted, {free} of {left.cell.pages.get(ask.page_kib, 0)} free"
     if not ask.page_kib and cell.memory_mib > left.memory_mib:
         return f"{cell.memory_mib} MiB wanted, {left.memory_mib} of {left.cell.memory_mib} free"
     return _lacks_cpus(left, cell.vcpus, ask.threads) if ask.dedicated else ""
@@ -141,11 +142,11 @@ def _lacks_cpus(left: _CellLeft, vcpus: int, threads: ThreadPolicy) -> str:
     match threads:
         case ThreadPolicy.ISOLATE if vcpus > len(left.whole):
             cores = len(left.cell.cores or left.cell.cpus)
-            return f"{vcpus} whole cores wanted, {len(left.whole)} of {cores} free"
+            return f"{counted(vcpus, 'whole core')} wanted, {len(left.whole)} of {cores} free"
         case ThreadPolicy.REQUIRE if vcpus > (free := sum(map(len, _threaded(left)))):
-            return f"{vcpus} CPUs beside free threads of their cores wanted, {free} of {len(left.cell.cpus)} are"
+            return f"{counted(vcpus, 'CPU')} beside free threads of their cores wanted, {free} of {len(left.cell.cpus)} are"
         case ThreadPolicy.PREFER if vcpus > left.cpus:
-            return f"{vcpus} dedicated CPUs wanted, {left.cpus} of {len(left.cell.cpus)} free"
+            return f"{counted(vcpus, 'dedicated CPU')} wanted, {left.cpus} of {len(left.cell.cpus)} free"
     return ""
 
 
@@ -219,7 +220,7 @@ def _match(wishes: Sequence[Sequence[_K]]) -> list[_K] | None:
 
 def _cells_misfit(cells: Sequence[_CellLeft], ask: HardwareAsk) -> str:
     if len(ask.cells) > len(cells):
-        return f"{len(ask.cells)} NUMA cells wanted, {len(cells)} offered"
+        return f"{counted(len(ask.cells), 'NUMA cell')} wanted, {len(cells)} offered"
     sizes = _page_sizes(cells, ask)
     if not sizes:
         return (
@@ -236,6 +237,8 @@ def _cells_misfit(cells: Sequence[_CellLeft], ask: HardwareAsk) -> str:
 def _devices_misfit(offered: Sequence[PciDevice], left: Sequence[PciDevice], asks: Sequence[DeviceAsk]) -> str:
     counts = []
     for ask in asks:
+        if not ask.ids:
+            return f"PCI alias {ask.alias} names no devices ([scheduler] pci_aliases)"
         free, all_ = (sum(_serves(device, ask) for device in devices) for devices in (left, offered))
         if ask.count > free:
             return f"PCI devices {ask.alias}: {ask.count} wanted, {free} of {all_} free"

@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from drover.objects import codec
-from drover.objects.group import HostAggregate
+from drover.objects.group import DEFAULT_ZONE, HostAggregate
 from scheduler.column import FloatArray, SharedColumn
 
-__all__ = ["DEFAULT_ZONE", "AggregateColumn", "Belonging"]
-
-#: the availability zone of hosts that no aggregate gives one; Nova's ``default_availability_zone``
-DEFAULT_ZONE = "nova"
+__all__ = ["AggregateColumn", "Belonging"]
 
 
 @dataclass(frozen=True, slots=True)

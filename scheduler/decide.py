@@ -55,6 +55,7 @@ class Report:
     refused: tuple[tuple[str, str, str], ...]
     weights: tuple[tuple[str, dict[str, float], float], ...] = ()
     refusals: bytes = b""  # every host's first refusal (scheduler.refusal)
+    short: str = ""  # see Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +75,22 @@ def decide(table: HostTable, specs: Sequence[PlacementSpec], chain: Chain, limit
     """
     fleet = table.scratch()
     groups: dict[str, Counter[str]] = {}  # members that this batch placed, by group and host
+    refused: dict[PlacementSpec, Choice] = {}  # a batch only takes room: what fits nowhere fits nowhere later in it
     choices: list[Choice] = []
     for spec, equal in groupby(specs):
         left = sum(1 for _ in equal)
         while left:
             now = _with_members(spec, groups)
+            if refused and (again := refused.get(now)) is not None:
+                choices += [again] * left
+                break
             count = 1 if _changes_its_own_rule(now) else left
             fleet, placed = _place(fleet, now, count, chain.asked(fleet, now), limits)
             if now.group is not None:
                 groups.setdefault(now.group.id, Counter()).update(each.host for each in placed if each.host)
             if not placed[-1].host:
-                placed += placed[-1:] * (left - len(placed))  # what fits nowhere fits nowhere the next time
+                refused[now] = placed[-1]
+                placed += placed[-1:] * (left - len(placed))
             choices += placed
             left -= len(placed)
     return choices

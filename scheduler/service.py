@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from drover import __version__, errors, log, retry
 from drover.conf.scheduler import SchedulerSettings
 from drover.conf.times import TimeSettings
-from drover.db import claim, notice
+from drover.db import notice, waiting
 from drover.db.engine import Database
 from drover.rpc import scheduler as contract
 from drover.rpc.bus import Address, Bus, Server
@@ -111,23 +111,22 @@ class Scheduler:
 
     def _all_scheduling(self) -> list[str]:
         with self._database.read() as conn:
-            return claim.scheduling(conn, _SWEEP)
+            return waiting.scheduling(conn, _SWEEP)
 
-    def _place_safely(self, operation_ids: list[str]) -> None:
+    def _place_safely(self, operation_ids: list[str], *, whole: bool = True) -> None:
         """A batch that fails is done again in halves, so that a poisoned operation harms only itself."""
         try:
-            self._place_batch(operation_ids)
+            self._place_batch(Batch(operation_ids, whole=whole))
         except errors.Unavailable as exc:
             LOG.warning("stopped with operations not placed", operations=len(operation_ids), error=exc)
         except Exception:
             LOG.exception("placing failed", operation=operation_ids[0], operations=len(operation_ids))
-            if len(operation_ids) > 1:
-                middle = len(operation_ids) // 2
-                self._place_safely(operation_ids[:middle])
-                self._place_safely(operation_ids[middle:])
+            middle = len(operation_ids) // 2
+            for half in (operation_ids[:middle], operation_ids[middle:]):
+                if half and (whole or len(operation_ids) > 1):
+                    self._place_safely(half, whole=False)
 
-    def _place_batch(self, operation_ids: Iterable[str]) -> None:
-        batch = Batch(operation_ids)
+    def _place_batch(self, batch: Batch) -> None:
         began = self._runtime.clock.monotonic()
         try:
             while batch.left:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drover import errors, extra_spec
-from drover.db.claim import Waiting
+from drover.db.waiting import Waiting
 from drover.extra_spec import AGGREGATE_PREFIX, PCI_ALIAS_KEY, Aliases
 from drover.objects.catalog import Flavor
 from drover.objects.group import GroupPolicy

@@ -53,6 +53,30 @@ RULES: Mapping[str, Rule] = {
         why="at most one may: this breaks promise 1",
         cure="look at both hosts before anything else; " + _RECOVER,
     ),
+    "AffinityBroken": Rule(
+        subject="group {name} ({group_id})",
+        what="its members are on {hosts} hosts, {first_host} and {last_host} among them",
+        why="an affinity group is on one host: this breaks promise 2",
+        cure="delete the members that are elsewhere, and create them again",
+    ),
+    "AntiAffinityBroken": Rule(
+        subject="group {name} ({group_id}) on {host}",
+        what="{members} members there, {max_per_host} at most",
+        why="an anti-affinity group is kept apart: this breaks promise 2",
+        cure="delete those that are too many there, and create them again",
+    ),
+    "HardwareTwice": Rule(
+        subject="host {host}",
+        what="given to more than one guest: {pieces}",
+        why="a dedicated CPU or a PCI device has one guest: this breaks promise 2",
+        cure="stop and delete all but one of them, and create them again",
+    ),
+    "HardwareBeyond": Rule(
+        subject="host {host}",
+        what="its guests hold what it does not offer: {pieces}",
+        why="the host has less hardware, or offers less ([agent] options), than when it was claimed",
+        cure="give the host back what it had, or delete or shelve these instances",
+    ),
     "NoCopy": Rule(
         subject="instance {name}",
         what="it is {vm_state} on {host} at epoch {epoch}, and no placement says so (uuid {instance_uuid})",

@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 from conductor.effect import BuildFailed
 from drover import errors
 from drover.conf.conductor import ConductorSettings
-from drover.db.quarantine import Failure, Quarantine, Suspect
+from drover.db.quarantine import TRIED, Failure, Quarantine, Suspect
 from drover.objects.operation import ErrorInfo, Operation
 from drover.states import OperationState
+from drover.units import counted
 
 __all__ = ["Standing", "failure_of", "plan_quarantine"]
 
@@ -87,7 +88,7 @@ def _standing(it: Suspect, settings: ConductorSettings, now: datetime, *, may: b
             return Standing(quarantine=None, reason="", failures=0, forgiven=True)
     reason = kept.reason
     if now >= kept.until:
-        reason = "a build tries it now" if it.since_rest else ""
+        reason = TRIED if it.since_rest else ""
     return Standing(quarantine=kept, reason=reason, failures=len(recent), alarm=kept.reason)
 
 
@@ -97,7 +98,9 @@ def _while_closed(
     if not 0 < settings.quarantine_failures <= len(recent):
         return Standing(quarantine=None, reason="", failures=len(recent))
     if not may:
-        words = f"{_told(recent)}; it is not set aside, as {settings.quarantine_share:.0%} of the hosts are"
+        words = (
+            f"{_told(recent)}; it is not set aside: no more than {settings.quarantine_share:.0%} of the hosts may be"
+        )
         return Standing(quarantine=None, reason="", failures=len(recent), alarm=words)
     new = _set_aside(it.host, recent, settings.quarantine_rest_s, now, since=now)
     return Standing(quarantine=new, reason=new.reason, failures=len(recent), alarm=new.reason)
@@ -113,5 +116,4 @@ def _told(failures: Iterable[Failure]) -> str:
     """``5 builds failed here: DiskFull 3, DriverError 2``."""
     codes = Counter(each.code for each in failures)
     each = ", ".join(f"{code} {count}" for code, count in sorted(codes.items(), key=lambda it: (-it[1], it[0])))
-    total = codes.total()
-    return f"{total} build{'s' if total > 1 else ''} failed here: {each}"
+    return f"{counted(codes.total(), 'build')} failed here: {each}"

@@ -12,7 +12,7 @@ from conductor.plan.sync import failed, info
 from drover import errors
 from drover.clock import age_s
 from drover.objects.group import Hints
-from drover.objects.operation import Decision, Operation
+from drover.objects.operation import Decision, Operation, refusal
 from drover.states import OperationState
 
 __all__ = ["plan_limit", "plan_unplaceable"]
@@ -27,7 +27,7 @@ def plan_unplaceable(op: Operation, hints: Hints, decision: Decision | None, now
         return []
     if decision.chosen or decision.attempt != op.attempt:
         return []
-    words = _refusal(decision)
+    words = refusal(decision.funnel, decision.short)
     if not hints.wait:
         return failed(op, info(_no_valid_host(op, words)))
     if over := plan_limit(op, hints, words, now):
@@ -47,14 +47,3 @@ def plan_limit(op: Operation, hints: Hints, words: str, now: datetime) -> list[E
 
 def _no_valid_host(op: Operation, words: str) -> errors.NoValidHost:
     return errors.NoValidHost(what=op.instance_name, reason=f"{words}; see: drover why {op.instance_name}")
-
-
-def _refusal(decision: Decision) -> str:
-    """In one line: how many hosts there were, and what each filter took."""
-    total = left = decision.funnel[0][1] if decision.funnel else 0
-    lost: list[str] = []
-    for name, remaining in decision.funnel[1:]:
-        if remaining < left:
-            lost.append(f"{name} refused {left - remaining}")
-        left = remaining
-    return f"of {total} hosts {', '.join(lost)}" if lost else "no hosts are registered"

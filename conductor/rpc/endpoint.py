@@ -29,6 +29,7 @@ from drover.objects.group import Aggregate, AggregateChange, ServerGroup
 from drover.objects.host import Host, RegisterReply, Registration
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Operation, OperationFilter, OperationPage, Trace
+from drover.objects.page import EVERY, EVERY_HOST, EVERY_IMAGE, HostFilter, ImageFilter, ListFilter
 from drover.objects.preview import Cure, HostChange, Recovery
 from drover.objects.quota import Quota, QuotaChange
 from drover.objects.sync import SyncReply, SyncRequest
@@ -106,8 +107,8 @@ class ConductorEndpoint:
 
     # the fleet
 
-    def host_list(self, ctx: RequestContext) -> tuple[Host, ...]:
-        return self._host.list()
+    def host_list(self, ctx: RequestContext, query: HostFilter = EVERY_HOST) -> tuple[Host, ...]:
+        return self._host.list(query)
 
     def host_show(self, ctx: RequestContext, host: str) -> Host:
         return self._host.show(host)
@@ -129,8 +130,8 @@ class ConductorEndpoint:
     def flavor_create(self, ctx: RequestContext, flavor: Flavor) -> Flavor:
         return self._catalog.flavor_create(ctx, flavor)
 
-    def flavor_list(self, ctx: RequestContext) -> tuple[Flavor, ...]:
-        return self._catalog.flavor_list(ctx)
+    def flavor_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Flavor, ...]:
+        return self._catalog.flavor_list(ctx, query)
 
     def flavor_delete(self, ctx: RequestContext, flavor: str) -> Flavor:
         return self._catalog.flavor_delete(ctx, flavor)
@@ -144,8 +145,8 @@ class ConductorEndpoint:
     def image_complete(self, ctx: RequestContext, image: str) -> Image:
         return self._images.complete(ctx, image)
 
-    def image_list(self, ctx: RequestContext) -> tuple[Image, ...]:
-        return self._images.list(ctx)
+    def image_list(self, ctx: RequestContext, query: ImageFilter = EVERY_IMAGE) -> tuple[Image, ...]:
+        return self._images.list(ctx, query)
 
     def image_show(self, ctx: RequestContext, image: str) -> Image:
         return self._images.show(ctx, image)
@@ -156,8 +157,8 @@ class ConductorEndpoint:
     def network_create(self, ctx: RequestContext, network: Network) -> Network:
         return self._catalog.network_create(ctx, network)
 
-    def network_list(self, ctx: RequestContext) -> tuple[Network, ...]:
-        return self._catalog.network_list(ctx)
+    def network_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Network, ...]:
+        return self._catalog.network_list(ctx, query)
 
     def network_delete(self, ctx: RequestContext, network: str) -> Network:
         return self._catalog.network_delete(ctx, network)
@@ -165,8 +166,8 @@ class ConductorEndpoint:
     def keypair_create(self, ctx: RequestContext, name: str, public_key: str) -> Keypair:
         return self._catalog.keypair_create(ctx, name, public_key)
 
-    def keypair_list(self, ctx: RequestContext) -> tuple[Keypair, ...]:
-        return self._catalog.keypair_list(ctx)
+    def keypair_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Keypair, ...]:
+        return self._catalog.keypair_list(ctx, query)
 
     def keypair_delete(self, ctx: RequestContext, name: str) -> Keypair:
         return self._catalog.keypair_delete(ctx, name)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from drover import errors
-from drover.objects.group import Aggregate, AggregateChange
+from drover.objects.group import DEFAULT_ZONE, Aggregate, AggregateChange
 from drover.objects.name import LONGEST_NAME, check_name, looks_like_id
+from drover.units import counted
 
 __all__ = ["changed", "check_aggregate", "check_zones"]
 
@@ -61,6 +62,7 @@ def check_zones(present: Mapping[str, str], others: Mapping[str, str], to: str, 
         if to and other and other != to:
             reason = f"another aggregate has it in {other!r}, and a host is in one at most"
         elif after != zone and (placed := guests.get(host, 0)):
-            reason = f"it has {placed} guests, which stay in their zone"
+            reason = f"it has {counted(placed, 'guest')}, which stay in their zone"
         if reason:
-            raise errors.ZoneRefused(host=host, present=zone, wanted=to, reason=reason)
+            present_, wanted = zone or DEFAULT_ZONE, to or DEFAULT_ZONE
+            raise errors.ZoneRefused(host=host, present=present_, wanted=wanted, reason=reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from drover import errors
-from drover.objects.group import Hints
+from drover.objects.group import DEFAULT_ZONE, Hints
 
 __all__ = ["LONGEST_WAIT_S", "check_hints", "check_together"]
 
@@ -32,11 +32,12 @@ def check_hints(hints: Hints) -> None:
 def check_together(hints: Hints, host_zone: str) -> None:
     """Whether hints that were looked up can hold together.
 
-    :param host_zone: availability zone of the host that *hints* names, "" for none.
+    :param host_zone: availability zone of the host that *hints* names, "" for the default one.
     :raises errors.InvalidHints: they cannot, wherever the instances are.
     """
     if both := sorted(set(hints.same_host) & set(hints.different_host)):
         raise errors.InvalidHints(reason=f"on the same host as instance {both[0]}, and on another")
+    host_zone = host_zone or DEFAULT_ZONE
     if hints.host and hints.availability_zone and host_zone != hints.availability_zone:
-        where = f"in availability zone {host_zone!r}" if host_zone else "in no availability zone"
-        raise errors.InvalidHints(reason=f"host {hints.host!r} is {where}, not in {hints.availability_zone!r}")
+        where = f"in availability zone {host_zone!r}, not in {hints.availability_zone!r}"
+        raise errors.InvalidHints(reason=f"host {hints.host!r} is {where}")

@@ -14,6 +14,7 @@ __all__ = ["KNOWN_SPECS", "extra_spec_faults", "named_aliases", "property_faults
 MOST_PROPERTIES = 128
 _VIRT_TYPES = ("kvm", "qemu", "auto")
 _HARDWARE = re.compile(r"(numa_nodes|numa_cpus\.\d{1,2}|numa_mem\.\d{1,2}|cpu_policy|cpu_thread_policy|mem_page_size)")
+_HARDWARE_WORDS = "numa_nodes, numa_cpus.N, numa_mem.N, cpu_policy, cpu_thread_policy, mem_page_size"
 #: as Placement has them
 _TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 #: for the words of a refusal
@@ -36,7 +37,7 @@ def extra_spec_faults(specs: Mapping[str, str]) -> Iterator[str]:
         elif scope == "trait" and not _TRAIT.fullmatch(name):
             yield f"extra spec {key!r}: a trait has A-Z, 0-9 and _"
         elif scope + colon == "hw:" and not _HARDWARE.fullmatch(name):
-            yield f"unknown extra spec {key!r}; of hw: there are {_HARDWARE.pattern.strip('()')}"
+            yield f"unknown extra spec {key!r}; of hw: there are {_HARDWARE_WORDS}"
         elif scope + colon not in ("trait:", "hw:", AGGREGATE_PREFIX) and key != PCI_ALIAS_KEY:
             yield f"unknown extra spec {key!r}; known: {', '.join(KNOWN_SPECS)}"
 
@@ -55,7 +56,7 @@ def property_faults(properties: Mapping[str, str]) -> Iterator[str]:
         elif key.startswith("trait:") and value not in ("required", "forbidden"):
             yield f"property {key} is {value!r}, neither required nor forbidden"
         elif key.startswith("hw_") and not _HARDWARE.fullmatch(key.removeprefix("hw_")):
-            yield f"unknown property {key!r}; of hw_ there are {_HARDWARE.pattern.strip('()')}"
+            yield f"unknown property {key!r}; of hw_ there are {_HARDWARE_WORDS}"
 
 
 def named_aliases(flavor: Flavor) -> Aliases:

@@ -81,7 +81,7 @@ class AggregateWorkflow:
         def write(conn: Connection, it: Aggregate) -> Aggregate:
             aggregate.hold_hosts(conn, [name])
             if name not in it.hosts:
-                raise errors.HostNotFound(ref=name)
+                raise errors.HostNotFound(ref=f"{name} (in aggregate {it.name})")
             if it.availability_zone:
                 _check_move(conn, it, [name], "")
             aggregate.remove_host(conn, it, name)

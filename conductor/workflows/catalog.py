@@ -7,11 +7,13 @@ from dataclasses import replace
 from conductor.rule.flavor import check_flavor
 from conductor.rule.keypair import check_keypair
 from conductor.rule.network import check_overlap, complete
+from conductor.rule.page import check_limit
 from drover import log, retry
 from drover.db import catalog
 from drover.db.engine import Database
 from drover.db.turn import Turn, take
 from drover.objects.catalog import Flavor, Keypair, Network
+from drover.objects.page import EVERY, ListFilter
 from drover.rpc.context import RequestContext
 from drover.runtime import Runtime
 
@@ -38,9 +40,10 @@ class CatalogWorkflow:
         LOG.info("flavor created", request_id=ctx.request_id, flavor=new.name, id=new.id)
         return new
 
-    def flavor_list(self, _ctx: RequestContext) -> tuple[Flavor, ...]:
+    def flavor_list(self, _ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Flavor, ...]:
+        check_limit(query.limit)
         with self._database.read() as conn:
-            return catalog.list_flavors(conn)
+            return catalog.list_flavors(conn, query)
 
     def flavor_delete(self, ctx: RequestContext, ref: str) -> Flavor:
         """Instances made from it keep what they have.
@@ -70,9 +73,10 @@ class CatalogWorkflow:
             check_overlap(new, others)
             return new
 
-    def network_list(self, _ctx: RequestContext) -> tuple[Network, ...]:
+    def network_list(self, _ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Network, ...]:
+        check_limit(query.limit)
         with self._database.read() as conn:
-            return catalog.list_networks(conn)
+            return catalog.list_networks(conn, query)
 
     def network_delete(self, ctx: RequestContext, ref: str) -> Network:
         """:raises errors.NetworkNotFound: no such network.
@@ -100,9 +104,10 @@ class CatalogWorkflow:
         LOG.info("keypair created", request_id=ctx.request_id, keypair=name, fingerprint=fingerprint)
         return new
 
-    def keypair_list(self, ctx: RequestContext) -> tuple[Keypair, ...]:
+    def keypair_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Keypair, ...]:
+        check_limit(query.limit)
         with self._database.read() as conn:
-            return catalog.list_keypairs(conn, ctx.project_id)
+            return catalog.list_keypairs(conn, ctx.project_id, query)
 
     def keypair_delete(self, ctx: RequestContext, name: str) -> Keypair:
         """Instances made with it keep the key.

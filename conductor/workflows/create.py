@@ -23,7 +23,7 @@ from drover.db import quota as quotas
 from drover.objects import codec
 from drover.objects.catalog import Flavor, Image, ImageStatus, Keypair, Network
 from drover.objects.event import instance_event, operation_event
-from drover.objects.group import Hints
+from drover.objects.group import DEFAULT_ZONE, Hints
 from drover.objects.instance import CreateReply, CreateRequest, Instance
 from drover.objects.name import check_hostname, numbered
 from drover.objects.operation import Operation
@@ -261,8 +261,11 @@ class CreateWorkflow:
             )
             for name in names
         ]
+        params = _together(request, len(instances))
         operations = [
-            replace(core.new_operation(ctx, i, Action.BUILD), state=OperationState.SCHEDULING, dispatched_at=None)
+            replace(
+                core.new_operation(ctx, i, Action.BUILD, params), state=OperationState.SCHEDULING, dispatched_at=None
+            )
             for i in instances
         ]
         keys = (parts.key.public_key,) if parts.key else ()
@@ -279,6 +282,14 @@ class CreateWorkflow:
         )
 
 
+def _together(request: CreateRequest, count: int) -> dict[str, str]:
+    """What a scheduler must know to decide *count* builds as one. Those that may wait for room need not find it together."""
+    if count == 1:
+        return {}
+    least = 1 if request.hints.wait else request.min_count or request.count
+    return {"count": str(count), "min_count": str(least)}
+
+
 def _hints(books: _Books, job: _Job) -> Hints:
     """Those of a request with their names resolved.
 
@@ -290,7 +301,7 @@ def _hints(books: _Books, job: _Job) -> Hints:
     def uuid_of(ref: str) -> str:
         return books.get(_instance_of, project_id, ref)
 
-    if hints.availability_zone and not books.get(aggregate.has_zone, hints.availability_zone):
+    if hints.availability_zone not in ("", DEFAULT_ZONE) and not books.get(aggregate.has_zone, hints.availability_zone):
         raise errors.AvailabilityZoneNotFound(ref=hints.availability_zone)
     found = replace(
         hints,

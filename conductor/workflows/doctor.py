@@ -9,12 +9,14 @@ from functools import partial
 from conductor.core import Core
 from conductor.depot_store import DepotStore
 from conductor.plan.doctor import finding, tells
+from conductor.plan.hardware import beyond, shared, some
 from conductor.workflows.host import SERVICE_DOWN_AFTER_S
 from drover import errors, log, retry
 from drover.clock import age_s
 from drover.db import host, notice
 from drover.db import image as images
 from drover.db.audit import CHECKS, MOST, Check, Row, heal, look
+from drover.db.audit_hardware import read_held
 from drover.objects.audit import AuditReport, Finding, Healed
 from drover.objects.catalog import ImageStatus
 from drover.objects.name import looks_like_id
@@ -82,6 +84,7 @@ class DoctorWorkflow:
             found += [self._of_row(check, row) for row in rows if tells(check.code, row, now)]
             if more:
                 missing.append(f"{check.code}: more than {MOST}")
+        found += self._hardware()
         found += self._services()
         for others in (self._depot_files, self._queues):
             try:
@@ -106,6 +109,17 @@ class DoctorWorkflow:
                 return heal(conn, check, row)
 
         return retry.while_busy(self._core.runtime, once)
+
+    def _hardware(self) -> Iterator[_Found]:
+        with self._core.database.read() as conn:
+            hosts = read_held(conn)
+        for each in hosts:
+            for code, pieces in (
+                ("HardwareTwice", shared(each.held)),
+                ("HardwareBeyond", beyond(each.offer, each.held)),
+            ):
+                if pieces:
+                    yield _found(code, {"host": each.host, "pieces": some(pieces)})
 
     def _services(self) -> Iterator[_Found]:
         now = self._core.runtime.clock.now()

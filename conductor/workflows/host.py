@@ -12,11 +12,13 @@ from conductor.breaker import Breaker
 from conductor.core import Core
 from conductor.plan.fence import AT_REST, Planned, plan_fence, plan_forget
 from conductor.plan.sync import Facts, info
+from conductor.rule.page import check_limit
 from drover import errors, log, retry
 from drover.clock import age_s
 from drover.db import host, instance, notice, operation, placement
 from drover.objects.event import host_event
 from drover.objects.host import Fence, Host
+from drover.objects.page import HostFilter
 from drover.objects.preview import HostChange
 from drover.rpc.conductor import Alarm, Service
 from drover.rpc.context import RequestContext
@@ -42,9 +44,10 @@ class HostWorkflow:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def list(self) -> tuple[Host, ...]:
+    def list(self, query: HostFilter) -> tuple[Host, ...]:
+        check_limit(query.limit)
         with self._core.database.read() as conn:
-            return tuple(host.list_all(conn))
+            return tuple(host.list_all(conn, query))
 
     def show(self, name: str) -> Host:
         with self._core.database.read() as conn:

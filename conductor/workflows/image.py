@@ -14,6 +14,7 @@ from platform import node
 from conductor.completion import Completion
 from conductor.depot_store import DepotStore
 from conductor.rule.image import check_image
+from conductor.rule.page import check_limit
 from drover import errors, log
 from drover.conf.depot import DepotSettings
 from drover.db import image as image_rows
@@ -21,6 +22,7 @@ from drover.db.engine import Database
 from drover.depot import TokenPurpose, make_token
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
 from drover.objects.guest import ImageSource, UploadTarget
+from drover.objects.page import EVERY_IMAGE, ImageFilter
 from drover.rpc.conductor import DepotInfo
 from drover.rpc.context import RequestContext
 from drover.runtime import Runtime
@@ -82,10 +84,11 @@ class ImageWorkflow:
         """
         return self._completion.complete(self.show(ctx, image).id)
 
-    def list(self, ctx: RequestContext) -> tuple[Image, ...]:  # noqa: ARG002  the contract gives it
+    def list(self, _ctx: RequestContext, query: ImageFilter = EVERY_IMAGE) -> tuple[Image, ...]:
         """Oldest first."""
+        check_limit(query.limit)
         with self._database.read() as conn:
-            return image_rows.list_all(conn)
+            return image_rows.list_all(conn, query)
 
     def show(self, ctx: RequestContext, image: str) -> Image:  # noqa: ARG002  the contract gives it
         """:raises errors.ImageNotFound: errors.AmbiguousName:"""

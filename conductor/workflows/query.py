@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from conductor.core import Core
+from conductor.rule.page import check_limit
 from drover import errors
 from drover.clock import age_s
 from drover.db import address, decision, instance, operation, placement
@@ -19,7 +20,6 @@ from drover.states import VERBS, Action, OperationState, PlacementState
 
 __all__ = ["QueryWorkflow"]
 
-MAX_PAGE = 1000
 #: verbs with a decision of the scheduler
 _PLACING = tuple(verb.action for verb in VERBS.values() if verb.places)
 
@@ -42,7 +42,7 @@ class QueryWorkflow:
     # --- instances -------------------------------------------------------------------------------------------
 
     def instance_list(self, ctx: RequestContext, query: InstanceFilter) -> InstancePage:
-        query = replace(query, limit=_bounded(query.limit))
+        check_limit(query.limit, least=1)
         with self._core.database.read() as conn:
             found = instance.page(conn, query, project_id=ctx.project_id)
             more = len(found) > query.limit
@@ -76,7 +76,7 @@ class QueryWorkflow:
     # --- operations ------------------------------------------------------------------------------------------
 
     def operation_list(self, ctx: RequestContext, query: OperationFilter) -> OperationPage:
-        query = replace(query, limit=_bounded(query.limit))
+        check_limit(query.limit, least=1)
         if query.state and query.state not in set(OperationState):
             raise errors.BadInput(reason=f"no operation state {query.state!r}; one of {', '.join(OperationState)}")
         with self._core.database.read() as conn:
@@ -115,12 +115,6 @@ class QueryWorkflow:
         if found is None:
             raise errors.OperationNotFound(ref=ref)
         return found
-
-
-def _bounded(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
-        raise errors.BadInput(reason=f"a page has 1 to {MAX_PAGE} rows, not {limit}")
-    return limit
 
 
 def _conductor_log(op: Operation) -> ServiceLog:

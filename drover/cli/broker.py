@@ -46,7 +46,7 @@ def _secrets_option(command: Callable[..., None]) -> Callable[..., None]:
 @_secrets_option
 @pass_session
 def definitions(session: Session, hosts: Sequence[str], directory: Path) -> None:
-    """Print what ``rabbitmqctl import_definitions`` takes: vhost, policy, users.
+    """Print what rabbitmqctl import_definitions takes: vhost, policy, users.
 
     The user of [bus] transport_url becomes the control plane's, which may do anything in the vhost. Each host gets
     a user of its own, which may read what is for this host and write requests to conductors. Passwords are printed

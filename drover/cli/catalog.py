@@ -12,8 +12,10 @@ import click
 from drover import errors
 from drover.cli.options import Group
 from drover.cli.output import Column, dash
+from drover.cli.page import named, page, paged
 from drover.cli.session import Session, pass_session
 from drover.objects.catalog import Flavor, Keypair, Network, NetworkKind
+from drover.objects.page import ListFilter
 
 __all__ = ["flavor", "keypair", "network"]
 
@@ -75,16 +77,19 @@ def flavor_create(session: Session, name: str, vcpus: int, memory: int, disk: in
     )
     made = session.create_once(
         lambda: session.conductor.flavor_create(session.context, wanted),
-        lambda: _with_id(session.conductor.flavor_list(session.context), wanted.id),
+        lambda: _with_id(session.conductor.flavor_list(session.context, ListFilter(name=name)), wanted.id),
     )
     session.printer.row(made, FLAVOR_COLUMNS)
 
 
 @flavor.command("list")
+@named
+@paged("NAME")
 @pass_session
-def flavor_list(session: Session) -> None:
+def flavor_list(session: Session, /, everything: bool, **given: Any) -> None:
     """List flavors."""
-    session.printer.rows(session.call(lambda: session.conductor.flavor_list(session.context)), FLAVOR_COLUMNS)
+    found = page(session, session.conductor.flavor_list, ListFilter(**given), everything=everything)
+    session.printer.rows(found, FLAVOR_COLUMNS)
 
 
 @flavor.command("delete")
@@ -113,7 +118,9 @@ def network() -> None:
     show_default=True,
     help="nat: a private bridge per host, masqueraded; bridge: an existing bridge of the hosts.",
 )
-@click.option("--gateway", default="", help="Default route.  [default: the first address; none with --kind bridge]")
+@click.option(
+    "--gateway", default="", metavar="IP", help="Default route.  [default: the first address; none with --kind bridge]"
+)
 @click.option("--bridge", default="", metavar="DEVICE", help="Bridge device on the hosts; needed with --kind bridge.")
 @click.option("--first", default="", metavar="IP", help="First address handed out.")
 @click.option("--last", default="", metavar="IP", help="Last address handed out.")
@@ -126,16 +133,19 @@ def network_create(session: Session, /, **given: Any) -> None:
     wanted = Network(id=session.runtime.uuid(), kind=kind, **given)
     made = session.create_once(
         lambda: session.conductor.network_create(session.context, wanted),
-        lambda: _with_id(session.conductor.network_list(session.context), wanted.id),
+        lambda: _with_id(session.conductor.network_list(session.context, ListFilter(name=wanted.name)), wanted.id),
     )
     session.printer.row(made, NETWORK_COLUMNS)
 
 
 @network.command("list")
+@named
+@paged("NAME")
 @pass_session
-def network_list(session: Session) -> None:
+def network_list(session: Session, /, everything: bool, **given: Any) -> None:
     """List networks."""
-    session.printer.rows(session.call(lambda: session.conductor.network_list(session.context)), NETWORK_COLUMNS)
+    found = page(session, session.conductor.network_list, ListFilter(**given), everything=everything)
+    session.printer.rows(found, NETWORK_COLUMNS)
 
 
 @network.command("delete")
@@ -169,7 +179,7 @@ def keypair_create(session: Session, name: str, file: str) -> None:
     public_key = read_text(file, "public key").strip()
 
     def find() -> Keypair | None:
-        kept = session.conductor.keypair_list(session.context)
+        kept = session.conductor.keypair_list(session.context, ListFilter(name=name))
         return next((key for key in kept if key.name == name and key.public_key == public_key), None)
 
     made = session.create_once(lambda: session.conductor.keypair_create(session.context, name, public_key), find)
@@ -177,10 +187,13 @@ def keypair_create(session: Session, name: str, file: str) -> None:
 
 
 @keypair.command("list")
+@named
+@paged("NAME")
 @pass_session
-def keypair_list(session: Session) -> None:
+def keypair_list(session: Session, /, everything: bool, **given: Any) -> None:
     """List keypairs."""
-    session.printer.rows(session.call(lambda: session.conductor.keypair_list(session.context)), KEYPAIR_COLUMNS)
+    found = page(session, session.conductor.keypair_list, ListFilter(**given), everything=everything)
+    session.printer.rows(found, KEYPAIR_COLUMNS)
 
 
 @keypair.command("delete")

@@ -105,7 +105,10 @@ def purge(session: Session, days: float, dry_run: bool, yes: bool) -> None:
         session.printer.confirm(counted, _words(counted, "would go"))
         return
     shown = [Consequence(subject=table, effect=f"{rows} rows go") for table, rows in counted.rows.items() if rows]
-    if not agreed(session, f"Remove what ended more than {days:g} days ago?", shown, yes=yes):
+    if not shown:
+        session.printer.confirm(counted, _words(counted, "removed"))
+        return
+    if not agreed(session, f"Remove what ended {days:g} days ago and earlier?", shown, yes=yes):
         raise click.Abort
     gone: Counter[str] = Counter()
     while True:

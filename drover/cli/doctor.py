@@ -16,6 +16,7 @@ from drover.cli.output import Indented
 from drover.cli.session import Session, pass_session
 from drover.objects.audit import AuditReport, Finding
 from drover.objects.preview import Consequence
+from drover.units import counted
 
 __all__ = ["doctor"]
 
@@ -48,14 +49,10 @@ def doctor(session: Session, heal: bool, yes: bool) -> None:
 def _heal(session: Session, report: AuditReport, mendable: Sequence[Finding], *, yes: bool) -> AuditReport:
     """Only what was shown is mended, and only if it is still so."""
     shown = [Consequence(subject=f"{it.code}: {it.subject}", effect=it.cure) for it in mendable]
-    if not agreed(session, f"Heal {_counted(len(mendable), 'finding')}?", shown, yes=yes):
+    if not agreed(session, f"Heal {counted(len(mendable), 'finding')}?", shown, yes=yes):
         return report
     keys = tuple((it.code, it.subject) for it in mendable)
     return session.call(lambda: session.conductor.audit(session.context, keys))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _words(it: Finding) -> Table:
@@ -77,4 +74,4 @@ def _parts(report: AuditReport) -> Iterator[RenderableType | Indented]:
         yield Text(f"not all was looked at: {words}", style="yellow")
     mendable = sum(it.healable for it in report.findings)
     end = f"; {mendable} can be healed: drover doctor --heal" if mendable else ""
-    yield Text(f"{_counted(len(report.findings), 'finding')}{end}" if report.findings else "no findings", style="dim")
+    yield Text(f"{counted(len(report.findings), 'finding')}{end}" if report.findings else "no findings", style="dim")

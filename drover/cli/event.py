@@ -26,6 +26,8 @@ __all__ = ["events"]
 #: seconds of one look for more, and between attempts while a service is away
 LOOK_S = 20.0
 AGAIN_S = 2.0
+#: kinds whose past is known
+_KEPT = {EventKind.OPERATION.value, EventKind.ALARM.value}
 #: most operations of one look back
 LARGEST_PAGE = 1000
 FLEET_STYLES = {
@@ -70,6 +72,8 @@ def events(
     if follow:
         _follow(session, interest)
         return
+    if kinds and not set(kinds) & _KEPT:
+        session.warn(f"there is no history of kind {', '.join(kinds)}: --follow shows what changes from now on")
     for event in _past(session, interest, limit):
         _show(session, event)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import click
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from drover.cli.decision import BAR, decision_parts, grid
 from drover.cli.options import Command
 from drover.cli.output import STATE_STYLES, Indented, duration, moment
+from drover.cli.page import rows
 from drover.cli.session import Session, pass_session
 from drover.clock import age_s
 from drover.objects.host import Host
 from drover.objects.operation import Decision, Operation, ServiceLog, StepRecord, Trace
+from drover.objects.page import EVERY_HOST
 from drover.objects.selection import HostExplanation, Then
 from drover.rpc.conductor import Why
 
@@ -24,6 +27,8 @@ __all__ = ["trace", "why"]
 
 #: fleets up to this many hosts are asked how they are now
 NOW_HOSTS = 200
+#: columns of a terminal that has room for bars beside the words
+BARS_FROM = 80
 
 
 def _title(it: Operation) -> Text:
@@ -69,7 +74,7 @@ def _hosts_now(session: Session, found: Why) -> dict[str, Host]:
     fleet = max((count for decision in found.decisions for _, count in decision.funnel[:1]), default=0)
     if fleet > NOW_HOSTS or not any(decision.refused for decision in found.decisions):
         return {}
-    return {host.name: host for host in session.call(lambda: session.conductor.host_list(session.context))}
+    return {host.name: host for host in rows(session, session.conductor.host_list, EVERY_HOST)}
 
 
 def why_parts(found: Why, now: Mapping[str, Host]) -> Iterator[RenderableType | Indented]:
@@ -91,6 +96,8 @@ def _verdict(decision: Decision) -> Text:
         shown.append("chosen ").append(decision.chosen, style="green")
     else:
         shown.append("no host", style="red")
+    if decision.short:
+        shown.append(f"; {decision.short}", style="yellow")
     if decision.lost:
         shown.append(f"; lost the race on {', '.join(decision.lost)}", style="yellow")
     return shown
@@ -127,9 +134,12 @@ def _then(then: Then) -> Text:
 
 def _standing(told: HostExplanation) -> Text:
     """What it weighs, and how many of the others are better."""
+    if not told.passed:
+        return Text("no host passes every filter now")
     parts = " + ".join(f"{name} {weight:.3f}" for name, weight in sorted(told.weights.items()))
     shown = Text(f"weighs {told.total:.3f}").append(f" = {parts}" if parts else "", style="dim")
-    shown.append(f"\n{told.passed} hosts pass every filter now; {told.better} of them weigh more than this one")
+    passed = "1 host passes" if told.passed == 1 else f"{told.passed} hosts pass"
+    shown.append(f"\n{passed} every filter now; {told.better or 'none'} of them weigh more than this one")
     return shown
 
 
@@ -159,7 +169,7 @@ def trace_parts(found: Trace) -> Iterator[RenderableType | Indented]:
     end_s = max(start_s + step.duration_s for start_s, _, step in steps)
     if found.operation.finished_at is not None:
         end_s = max(end_s, age_s(found.operation.created_at, found.operation.finished_at))
-    yield _timeline(steps, end_s, attempts=len({log.attempt for log in found.logs}) > 1)
+    yield Timeline(steps=steps, end_s=end_s, attempts=len({log.attempt for log in found.logs}) > 1)
 
 
 def _placed(logs: tuple[ServiceLog, ...], zero: datetime) -> Iterator[tuple[float, ServiceLog, StepRecord]]:
@@ -170,22 +180,35 @@ def _placed(logs: tuple[ServiceLog, ...], zero: datetime) -> Iterator[tuple[floa
             yield max(0.0, begun_s + step.at_s), log, step
 
 
-def _timeline(steps: list[tuple[float, ServiceLog, StepRecord]], end_s: float, *, attempts: bool) -> Table:
-    shown = grid("number", "number", "bar", "left", "left", "left")
-    shown.add_row(*(Text(title, style="bold") for title in ("at", "took", "", "service", "step", "")))
-    service = ""
-    for start_s, log, step in steps:
-        name = f"{log.service} #{log.attempt}" if attempts else log.service
-        shown.add_row(
-            Text(f"{start_s:.3f} s"),
-            Text(duration(step.duration_s)),
-            Text(bar(start_s, step.duration_s, end_s), style=STATE_STYLES.get(step.outcome, "cyan")),
-            Text(name, style="dim" if name == service else ""),
-            Text(step.name, style="" if step.outcome == "done" else STATE_STYLES.get(step.outcome, "")),
-            Text("  ".join(filter(None, (step.outcome if step.outcome != "done" else "", step.detail)))),
-        )
-        service = name
-    return shown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Steps, each with its start in seconds; on a narrow terminal without their bars."""
+
+    steps: Sequence[tuple[float, ServiceLog, StepRecord]]
+    end_s: float
+    attempts: bool
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._table(bars=options.max_width >= BARS_FROM)
+
+    def _table(self, *, bars: bool) -> Table:
+        shown = grid("number", "number", *(["bar"] if bars else []), "left", "left", "left")
+        titles = ("at", "took", *([""] if bars else []), "service", "step", "")
+        shown.add_row(*(Text(title, style="bold") for title in titles))
+        service = ""
+        for start_s, log, step in self.steps:
+            name = f"{log.service} #{log.attempt}" if self.attempts else log.service
+            drawn = Text(bar(start_s, step.duration_s, self.end_s), style=STATE_STYLES.get(step.outcome, "cyan"))
+            shown.add_row(
+                Text(f"{start_s:.3f} s"),
+                Text(duration(step.duration_s)),
+                *([drawn] if bars else []),
+                Text(name, style="dim" if name == service else ""),
+                Text(step.name, style="" if step.outcome == "done" else STATE_STYLES.get(step.outcome, "")),
+                Text("  ".join(filter(None, (step.outcome if step.outcome != "done" else "", step.detail)))),
+            )
+            service = name
+        return shown
 
 
 def bar(start_s: float, duration_s: float, end_s: float) -> str:

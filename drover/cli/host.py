@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import click
 from rich.console import RenderableType
@@ -11,10 +12,14 @@ from rich.text import Text
 
 from drover.cli.catalog import delete_once
 from drover.cli.confirm import agreed, previewed
+from drover.cli.hardware import hardware_rows
 from drover.cli.options import Group
 from drover.cli.output import STATE_STYLES, Column, Indented, dash, moment
+from drover.cli.page import named, page, paged
 from drover.cli.session import Session, pass_session
+from drover.clock import from_iso
 from drover.objects.host import Host
+from drover.objects.page import HostFilter, HostState
 from drover.objects.preview import HostChange
 from drover.rpc.conductor import Alarm, Service
 from drover.units import MIB, human_bytes
@@ -82,11 +87,16 @@ def host() -> None:
 
 
 @host.command("list")
+@named
+@click.option("--state", type=click.Choice([str(state) for state in HostState]), help="In this state.")
+@click.option("--aggregate", default="", metavar="NAME", help="In this aggregate.")
+@click.option("--zone", "availability_zone", default="", metavar="NAME", help="In this availability zone.")
+@paged("HOST")
 @pass_session
-def host_list(session: Session) -> None:
+def host_list(session: Session, /, state: str | None, everything: bool, **given: Any) -> None:
     """List hosts: used and claimable of each."""
-    hosts = session.call(lambda: session.conductor.host_list(session.context))
-    session.printer.rows(hosts, HOST_COLUMNS)
+    query = HostFilter(state=HostState(state) if state else None, **given)
+    session.printer.rows(page(session, session.conductor.host_list, query, everything=everything), HOST_COLUMNS)
 
 
 @host.command("show")
@@ -140,7 +150,10 @@ def host_undrain(session: Session, host: str) -> None:
 @click.argument("host")
 @pass_session
 def host_release(session: Session, host: str) -> None:
-    """Say that builds work on a host again: it leaves quarantine, and what failed there is forgotten."""
+    """Say that builds work on a host again.
+
+    It leaves quarantine, and what failed there is forgotten.
+    """
     _show(session, session.call(lambda: session.conductor.host_release(session.context, host)))
 
 
@@ -163,10 +176,11 @@ def host_adopt(session: Session, host: str) -> None:
 @previewed
 @pass_session
 def host_fence(session: Session, host: str, reason: str, dry_run: bool, yes: bool) -> None:
-    """Say that a silent host's machine is off, and stays off until drover host adopt.
+    """Say that a silent host's machine is off.
 
-    Builds there go to other hosts, deletes are over, and its instances are in error, their disks kept. If the machine
-    runs after all, a guest may come to run twice: look, or cut its power, first.
+    And that it stays off until drover host adopt. Builds there go to other hosts, deletes are over, and its instances
+    are in error, their disks kept. If the machine runs after all, a guest may come to run twice: look, or cut its
+    power, first.
     """
     change = session.call(lambda: session.conductor.host_fence(session.context, host, reason, dry_run=True))
     if not dry_run:
@@ -231,6 +245,7 @@ def _resources(it: Host) -> Iterator[tuple[str, str | Text]]:
         _resource(used.memory_mib, most.memory_mib, inv.memory_mib, reserved.memory_mib, inv.memory_ratio, " MiB"),
     )
     yield "disk", _resource(used.disk_gib, most.disk_gib, inv.disk_gib, reserved.disk_gib, inv.disk_ratio, " GiB")
+    yield from hardware_rows(inv.hardware)
     yield "load", _load(it)
 
 
@@ -280,7 +295,7 @@ SERVICE_COLUMNS: tuple[Column[Service], ...] = (
 )
 
 ALARM_COLUMNS: tuple[Column[Alarm], ...] = (
-    Column("AT", lambda it: it.at),
+    Column("AT", lambda it: moment(from_iso(it.at))),
     Column("KIND", lambda it: Text(it.kind, style="red")),
     Column("SUBJECT", lambda it: it.subject),
     Column("DETAIL", lambda it: it.detail),

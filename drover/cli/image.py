@@ -12,8 +12,10 @@ from drover.cli import progress
 from drover.cli.catalog import delete_once, pairs
 from drover.cli.options import Group
 from drover.cli.output import Column, dash, moment
+from drover.cli.page import BY_ID, named, page, paged
 from drover.cli.session import Session, pass_session
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
+from drover.objects.page import ImageFilter
 from drover.units import human_bytes
 
 __all__ = ["image"]
@@ -47,15 +49,15 @@ def image() -> None:
 @image.command("create")
 @click.argument("name")
 @click.option("--file", metavar="FILE", help="Upload this file to the depot.")
-@click.option("--url", default="", help="Hosts fetch it there: http, https or file.")
+@click.option("--url", default="", metavar="URL", help="Hosts fetch it there: http, https or file.")
 @click.option(
     "--disk-format",
     type=click.Choice([str(kind) for kind in ImageFormat]),
     help="[default: what the file begins like; qcow2 with --url]",
 )
 @click.option("--sha256", default="", metavar="HEX", help="What the bytes must be.  [default: computed from the file]")
-@click.option("--architecture", default="x86_64", show_default=True)
-@click.option("--virt-type", default="", help="kvm or qemu.  [default: what the host has]")
+@click.option("--architecture", default="x86_64", show_default=True, metavar="NAME", help="Of the processor it is for.")
+@click.option("--virt-type", default="", metavar="TYPE", help="kvm or qemu.  [default: what the host has]")
 @click.option("--min-memory", type=click.IntRange(min=0), default=0, metavar="MIB", help="Least memory of a flavor.")
 @click.option("--min-disk", type=click.IntRange(min=0), default=0, metavar="GIB", help="Least disk of a flavor.")
 @click.option(
@@ -153,10 +155,14 @@ def _find(session: Session, image_id: str) -> Image | None:
 
 
 @image.command("list")
+@named
+@click.option("--status", type=click.Choice([str(status) for status in ImageStatus]), help="In this state.")
+@paged("ID")
 @pass_session
-def image_list(session: Session) -> None:
+def image_list(session: Session, /, status: str | None, everything: bool, **given: Any) -> None:
     """List images."""
-    session.printer.rows(session.call(lambda: session.conductor.image_list(session.context)), COLUMNS)
+    query = ImageFilter(status=ImageStatus(status) if status else None, **given)
+    session.printer.rows(page(session, session.conductor.image_list, query, BY_ID, everything=everything), COLUMNS)
 
 
 @image.command("show")

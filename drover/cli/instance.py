@@ -15,6 +15,7 @@ from drover.cli.catalog import pairs, read_text
 from drover.cli.diagnostics import diagnostics
 from drover.cli.options import Group
 from drover.cli.output import STATE_STYLES, Column, dash, duration, moment
+from drover.cli.page import named, paged, tell_more
 from drover.cli.recover import recover
 from drover.cli.session import Session, pass_session
 from drover.cli.wait import failure_of, wait_for
@@ -89,7 +90,7 @@ def _hinted(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where an instance is to go."""
     for option in reversed(
         (
-            click.option("--group", default="", help="Server group: name or id."),
+            click.option("--group", default="", metavar="GROUP", help="Server group: name or id."),
             click.option("--availability-zone", default="", metavar="NAME", help="On a host of this zone."),
             click.option("--same-host", multiple=True, metavar="INSTANCE", help="Where this one is. Repeatable."),
             click.option("--different-host", multiple=True, metavar="INSTANCE", help="Not where this is. Repeatable."),
@@ -127,15 +128,17 @@ def instance() -> None:
 
 @instance.command("create")
 @click.argument("name")
-@click.option("--flavor", required=True, help="Name or id.")
-@click.option("--image", required=True, help="Name or id.")
-@click.option("--network", "networks", multiple=True, required=True, help="Name or id, repeatable; or none.")
+@click.option("--flavor", required=True, metavar="FLAVOR", help="Name or id.")
+@click.option("--image", required=True, metavar="IMAGE", help="Name or id.")
+@click.option(
+    "--network", "networks", multiple=True, required=True, metavar="NETWORK", help="Name or id, repeatable; or none."
+)
 @click.option("--count", type=int, default=1, show_default=True, help="So many, named NAME-1, NAME-2, …")
 @click.option("--min-count", type=int, default=0, help="Be content with so many.  [default: all or nothing]")
-@click.option("--key", default="", help="Name of the keypair whose key may log in.")
+@click.option("--key", default="", metavar="KEYPAIR", help="Name of the keypair whose key may log in.")
 @click.option("--user-data", metavar="FILE", help="For cloud-init; - reads standard input.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Shown by instance show. Repeatable.")
-@click.option("--tag", "tags", multiple=True, help="For instance list --tag. Repeatable.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="For instance list --tag. Repeatable.")
 @click.option(
     "--restart",
     type=click.Choice([str(policy) for policy in RestartPolicy]),
@@ -217,19 +220,22 @@ def _addresses(session: Session, prefix: str, wanted: frozenset[str]) -> dict[st
 
 
 @instance.command("list")
-@click.option("--name", default="", help="Names that begin so.")
-@click.option("--host", default="", help="On this host.")
-@click.option("--status", default="", type=click.Choice(["", *(str(state) for state in VmState)]), metavar="STATE")
-@click.option("--tag", "tags", multiple=True, help="With this tag. Repeatable: with all of them.")
+@named
+@click.option("--host", default="", metavar="HOST", help="On this host.")
+@click.option(
+    "--status",
+    type=click.Choice([str(state) for state in VmState]),
+    metavar="STATE",
+    help=f"In this state: {', '.join(VmState)}.",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="With this tag. Repeatable: with all of them.")
 @click.option("--all-projects", is_flag=True, help="Of every project.")
-@click.option("--deleted", is_flag=True, help="Deleted ones too.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows of a page.")
-@click.option("--marker", default="", metavar="UUID", help="Begin after this one, the last of the page before.")
-@click.option("--all", "everything", is_flag=True, help="Every page.")
+@click.option("--deleted", is_flag=True, help="Those that were deleted, instead.")
+@paged("UUID")
 @pass_session
-def instance_list(session: Session, /, status: str, everything: bool, **given: Any) -> None:
+def instance_list(session: Session, /, status: str | None, everything: bool, **given: Any) -> None:
     """List instances."""
-    query = InstanceFilter(vm_state=status, **given)
+    query = InstanceFilter(vm_state=status or "", **given)
     found: list[Instance] = []
     next_marker = ""
     for page in _pages(session, query):
@@ -239,7 +245,7 @@ def instance_list(session: Session, /, status: str, everything: bool, **given: A
             break
     session.printer.rows(found, COLUMNS)
     if next_marker and not everything:
-        session.warn(f"there are more: --marker {next_marker}, or --all")
+        tell_more(session, next_marker)
 
 
 def _pages(session: Session, query: InstanceFilter) -> Iterator[InstancePage]:

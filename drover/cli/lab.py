@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from drover import errors
 from drover.cli.options import Group
 from drover.cli.output import Column, dash
 from drover.cli.session import Session, pass_session
@@ -47,7 +48,11 @@ def lab() -> None:
 
 
 @lab.command("up")
-@click.option("--hosts", type=int, help=f"So many, named host1, host2, …  [default: those there, or {DEFAULT_HOSTS}]")
+@click.option(
+    "--hosts",
+    type=click.IntRange(1),
+    help=f"So many, named host1, host2, …  [default: those there, or {DEFAULT_HOSTS}]",
+)
 @click.option("--driver", type=click.Choice([str(driver) for driver in Driver]), help="[default: libvirt]")
 @_directory
 @pass_session
@@ -95,7 +100,10 @@ def lab_crash(session: Session, directory: Path, host: str) -> None:
 @_directory
 @pass_session
 def lab_boot(session: Session, directory: Path, host: str) -> None:
-    """Start a host that crashed; its guests stay off until started."""
+    """Start a host that crashed.
+
+    Guests that ran on it are started again, unless [conductor] resume_guests_state_on_host_boot is off.
+    """
     _do(session, directory, host, lambda there: there.boot(host))
 
 
@@ -143,8 +151,19 @@ def lab_kill(session: Session, directory: Path, part: str, number: int) -> None:
 @pass_session
 def lab_run(session: Session, directory: Path, host: str, command: Sequence[str]) -> None:
     """Run a command on a host, or on the network between them (fabric): virsh list, ip addr, wget …"""
-    done = _lab(session, directory).run(host, command, capture=False)
+    done = _lab(session, directory).run(host, argv_of(command), capture=False)
     raise click.exceptions.Exit(done.returncode)
+
+
+def argv_of(words: Sequence[str]) -> Sequence[str]:
+    """What stands behind the host, without a separator: click takes away none that follows an argument.
+
+    :raises errors.BadInput: nothing does.
+    """
+    argv = words[1:] if words[0] == "--" else words
+    if not argv:
+        raise errors.BadInput(reason="name a command to run")
+    return argv
 
 
 @lab.command("uri")

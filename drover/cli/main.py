@@ -85,8 +85,10 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     try:
         status = cli.main(list(arguments), prog_name="drover", standalone_mode=False, obj=session)
         sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):
-        session.note("interrupted")
+    except (KeyboardInterrupt, click.Abort) as exc:
+        # click makes an Abort of an interrupt, too; one without a cause is a question that was answered with no.
+        declined = isinstance(exc, click.Abort) and exc.__cause__ is None
+        session.note("nothing was done" if declined else "interrupted")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # The reader (head, less) had enough, which click answers with SystemExit when it sees it first.
@@ -115,6 +117,7 @@ def _failed(session: Session, exc: Exception) -> int:
 
         traceback.print_exception(exc)
     session.error(typed)
+    session.hint(typed)
     return typed.exit_code
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from drover.cli.each import each, fail
 from drover.cli.options import Group
 from drover.cli.output import STATE_STYLES, Column, dash, duration, moment
+from drover.cli.page import paged, tell_more
 from drover.cli.session import Session, pass_session
 from drover.cli.wait import failure_of, wait_for
 from drover.clock import age_s
@@ -43,19 +44,20 @@ def operation() -> None:
 
 
 @operation.command("list")
-@click.option("--instance", default="", help="Of this instance.")
+@click.option("--instance", default="", metavar="INSTANCE", help="Of this instance.")
 @click.option(
-    "--state", default="", type=click.Choice(["", *(str(state) for state in OperationState)]), metavar="STATE"
+    "--state",
+    type=click.Choice([str(state) for state in OperationState]),
+    metavar="STATE",
+    help=f"In this state: {', '.join(OperationState)}.",
 )
 @click.option("--unfinished", is_flag=True, help="Under way only.")
 @click.option("--all-projects", is_flag=True, help="Of every project.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows of a page.")
-@click.option("--marker", default="", metavar="ID", help="Begin after this one, the last of the page before.")
-@click.option("--all", "everything", is_flag=True, help="Every page.")
+@paged("ID")
 @pass_session
-def operation_list(session: Session, /, everything: bool, **given: Any) -> None:
+def operation_list(session: Session, /, state: str | None, everything: bool, **given: Any) -> None:
     """List operations."""
-    query = OperationFilter(**given)
+    query = OperationFilter(state=state or "", **given)
     found: list[Operation] = []
     while True:
         page = _page(session, query)
@@ -65,7 +67,7 @@ def operation_list(session: Session, /, everything: bool, **given: Any) -> None:
         query = replace(query, marker=page.next_marker)
     session.printer.rows(found, COLUMNS)
     if page.next_marker:
-        session.warn(f"there are more: --marker {page.next_marker}, or --all")
+        tell_more(session, page.next_marker)
 
 
 def _page(session: Session, query: OperationFilter) -> OperationPage:

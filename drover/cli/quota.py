@@ -85,9 +85,9 @@ def _fields(it: Quota) -> Iterator[tuple[str, str | Text]]:
     yield "project", it.project_id
     for resource in RESOURCES:
         limit = it.limits.of(resource)
-        words = "no limit" if limit == UNLIMITED else f"of {limit}"
+        words = ", no limit" if limit == UNLIMITED else f" of {limit}"
         full = UNLIMITED != limit <= it.used.of(resource)
-        yield _WORDS[resource][0].lower(), Text(f"{it.used.of(resource)} {words}", style="red" if full else "")
+        yield _WORDS[resource][0].lower(), Text(f"{it.used.of(resource)}{words}", style="red" if full else "")
 
 
 @quota.command("list")

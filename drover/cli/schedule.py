@@ -17,6 +17,7 @@ from drover.cli.output import Indented
 from drover.cli.session import Session, pass_session
 from drover.objects.group import Hints
 from drover.objects.selection import Capacity, RebalancePlan, SelectionReply, SelectionRequest
+from drover.units import counted
 
 __all__ = ["capacity", "rebalance", "schedule"]
 
@@ -43,10 +44,6 @@ def _wishes(command: F) -> F:
     ):
         command = option(command)
     return command
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _request(count: int, flavor: str, image: str, hints: dict[str, Any]) -> SelectionRequest:
@@ -119,7 +116,7 @@ def capacity(session: Session, /, flavor: str, image: str, **hints: Any) -> None
 def _capacity_parts(flavor: str, found: Capacity) -> Iterator[RenderableType | Indented]:
     count = f"{found.count} more" if found.complete else f"{found.count} more at least"
     yield Text(
-        f"{count} of {flavor} fit, on {_counted(found.roomy, 'host')}", style="bold" if found.count else "bold red"
+        f"{count} of {flavor} fit, on {counted(found.roomy, 'host')}", style="bold" if found.count else "bold red"
     )
     if found.hosts:
         shown = grid("left", "number", "left", "left")
@@ -134,7 +131,7 @@ def _capacity_parts(flavor: str, found: Capacity) -> Iterator[RenderableType | I
         yield Text("what refuses the next one" if found.count else "what refuses it", style="bold")
         ends = grid("left", "number")
         for name, hosts in found.full:
-            ends.add_row(Text(name), Text(_counted(hosts, "host")))
+            ends.add_row(Text(name), Text(counted(hosts, "host")))
         yield Indented(ends)
 
 
@@ -159,7 +156,7 @@ def rebalance(session: Session, plan: bool, max_moves: int) -> None:
 
 def _plan_parts(found: RebalancePlan) -> Iterator[RenderableType | Indented]:
     yield Text(
-        f"{_counted(len(found.moves), 'move')} over {_counted(found.hosts, 'host')}: "
+        f"{counted(len(found.moves), 'move')} over {counted(found.hosts, 'host')}: "
         f"spread {found.spread_before:.4f} → {found.spread_after:.4f}",
         style="bold",
     )

@@ -210,6 +210,12 @@ class Session:
         """A remark that scripts should keep in their logs too."""
         click.echo(f"warning: {words}", err=True)
 
+    def hint(self, exc: errors.DroverError) -> None:
+        """What a person who sees *exc* may have overlooked."""
+        connected = self._owns_bus and self._bus is not None
+        if isinstance(exc, errors.Unavailable) and connected and not self.configuration.files:
+            self.note("no configuration file was found; name one by --config-file or DROVER_CONFIG")
+
     def error(self, exc: errors.DroverError) -> None:
         """One line ``error: CODE: message``, or an object with ``--format json``; never a traceback."""
         if self.format == "json":

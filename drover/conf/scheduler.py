@@ -16,7 +16,12 @@ class SchedulerSettings:
 
     name: str = setting("", "Name of this scheduler, unique in the fleet; empty: host name and process id.")
     workers: int = setting(2, "Messages taken at once; placing itself is one task.", minimum=1, maximum=16)
-    batch: int = setting(256, "Most operations placed in one pass and one transaction.", minimum=1, maximum=2000)
+    batch: int = setting(
+        256,
+        "Operations placed in one pass and one transaction; those of one create call go together, however many.",
+        minimum=1,
+        maximum=2000,
+    )
     alternates: int = setting(
         3, "Further hosts a request may take when its first choice has just filled up.", minimum=0, maximum=20
     )

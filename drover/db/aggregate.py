@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, or_, select, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
@@ -32,6 +32,7 @@ __all__ = [
     "has_zone",
     "hold",
     "hold_hosts",
+    "hosts_of",
     "list_all",
     "remove",
     "remove_host",
@@ -88,6 +89,12 @@ def list_all(conn: Connection) -> tuple[Aggregate, ...]:
     hosts = _hosts(conn)
     rows = conn.execute(select(aggregate).order_by(aggregate.c.name))
     return tuple(_value(row, hosts.get(row.id, ())) for row in rows)
+
+
+def hosts_of(**wanted: str) -> Select[Any]:
+    """Names of the hosts of those aggregates that have these values in their columns."""
+    found = select(aggregate_host.c.host).join(aggregate, aggregate.c.id == aggregate_host.c.aggregate_id)
+    return found.where(*(aggregate.c[column] == value for column, value in wanted.items()))
 
 
 def _hosts(conn: Connection, aggregate_id: str = "") -> dict[str, tuple[str, ...]]:

@@ -170,6 +170,29 @@ GROUP BY a.instance_uuid, i.name HAVING COUNT(*) > 1
 ORDER BY a.instance_uuid""",
     ),
     Check(
+        code="AffinityBroken",
+        query="""
+SELECT g.id AS group_id, g.name, COUNT(DISTINCT a.host) AS hosts, MIN(a.host) AS first_host, MAX(a.host) AS last_host
+FROM server_group AS g
+    JOIN server_group_member AS m ON m.group_id = g.id JOIN allocation AS a ON a.instance_uuid = m.instance_uuid
+WHERE g.policy = 'affinity' AND EXISTS (
+    SELECT 1 FROM server_group_member AS n JOIN allocation AS b ON b.instance_uuid = n.instance_uuid
+    WHERE n.group_id = g.id AND n.instance_uuid <> m.instance_uuid AND b.host <> a.host
+)
+GROUP BY g.id, g.name
+ORDER BY g.id""",
+    ),
+    Check(
+        code="AntiAffinityBroken",
+        query="""
+SELECT g.id AS group_id, g.name, g.max_per_host, a.host, COUNT(*) AS members
+FROM server_group AS g
+    JOIN server_group_member AS m ON m.group_id = g.id JOIN allocation AS a ON a.instance_uuid = m.instance_uuid
+WHERE g.policy = 'anti-affinity'
+GROUP BY g.id, g.name, g.max_per_host, a.host HAVING COUNT(*) > g.max_per_host
+ORDER BY g.id, a.host""",
+    ),
+    Check(
         code="NoCopy",
         query="""
 SELECT i.uuid AS instance_uuid, i.name, i.vm_state, i.host, i.epoch

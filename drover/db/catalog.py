@@ -9,10 +9,12 @@ from sqlalchemy import Connection, Row, Table, bindparam, delete, func, insert, 
 
 from drover import errors
 from drover.clock import from_iso, to_iso
+from drover.db.page import paged
 from drover.db.schema import flavor, keypair, network, port
 from drover.objects import codec
 from drover.objects.address import LAST_INDEX, offset_of
 from drover.objects.catalog import Flavor, Keypair, Network, NetworkKind
+from drover.objects.page import EVERY, ListFilter
 
 __all__ = [
     "delete_flavor",
@@ -60,9 +62,9 @@ def get_flavor(conn: Connection, ref: str) -> Flavor:
     return to_flavor(row)
 
 
-def list_flavors(conn: Connection) -> tuple[Flavor, ...]:
-    """All, by name."""
-    return tuple(to_flavor(row) for row in conn.execute(select(flavor).order_by(flavor.c.name)))
+def list_flavors(conn: Connection, only: ListFilter = EVERY) -> tuple[Flavor, ...]:
+    """By name."""
+    return tuple(to_flavor(row) for row in conn.execute(paged(select(flavor), flavor.c.name, only)))
 
 
 def delete_flavor(conn: Connection, ref: str) -> Flavor:
@@ -116,10 +118,10 @@ def get_keypair(conn: Connection, project_id: str, name: str) -> Keypair:
     return _keypair(row)
 
 
-def list_keypairs(conn: Connection, project_id: str) -> tuple[Keypair, ...]:
-    """All of the project, by name."""
-    rows = conn.execute(select(keypair).where(keypair.c.project_id == project_id).order_by(keypair.c.name))
-    return tuple(_keypair(row) for row in rows)
+def list_keypairs(conn: Connection, project_id: str, only: ListFilter = EVERY) -> tuple[Keypair, ...]:
+    """Of the project, by name."""
+    mine = select(keypair).where(keypair.c.project_id == project_id)
+    return tuple(_keypair(row) for row in conn.execute(paged(mine, keypair.c.name, only)))
 
 
 def delete_keypair(conn: Connection, project_id: str, name: str) -> Keypair:
@@ -195,9 +197,9 @@ def get_network(conn: Connection, ref: str) -> Network:
     return _network(row)
 
 
-def list_networks(conn: Connection) -> tuple[Network, ...]:
-    """All, by name."""
-    return tuple(_network(row) for row in conn.execute(select(network).order_by(network.c.name)))
+def list_networks(conn: Connection, only: ListFilter = EVERY) -> tuple[Network, ...]:
+    """By name."""
+    return tuple(_network(row) for row in conn.execute(paged(select(network), network.c.name, only)))
 
 
 def delete_network(conn: Connection, ref: str) -> Network:

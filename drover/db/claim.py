@@ -16,10 +16,9 @@ deadlocks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, tuple_
 
@@ -28,62 +27,20 @@ from drover.db.bulk import among, listed
 from drover.db.claim_group import FREE, Groups
 from drover.db.claim_hardware import HardwareLeft
 from drover.db.claim_write import OPEN, Won, lower, write
-from drover.db.hint import NOWHERE, Whereabouts, whereabouts
-from drover.db.schema import allocation, host_capacity, image, instance, operation
+from drover.db.schema import allocation, host_capacity, instance, operation
 from drover.objects import codec
-from drover.objects.catalog import Flavor
-from drover.objects.group import Hints, ServerGroup
+from drover.objects.group import ServerGroup
 from drover.objects.hardware import HardwareAsk
 from drover.objects.host import Resources
 from drover.states import OperationState
 
-__all__ = [
-    "Claim",
-    "ClaimState",
-    "Key",
-    "Outcome",
-    "Waiting",
-    "claim",
-    "release",
-    "release_many",
-    "scheduling",
-    "waiting",
-    "waiting_of",
-]
+__all__ = ["Claim", "ClaimState", "Key", "Outcome", "claim", "release", "release_many"]
 
 #: (instance uuid, host, epoch): the key of an allocation
 Key = tuple[str, str, int]
 
 _SCHEDULING = OperationState.SCHEDULING.value
-_NO_HINTS = Hints()
 _NO_HARDWARE = HardwareAsk()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """An operation in ``scheduling`` with what decides where its instance may go."""
-
-    operation_id: str
-    attempt: int
-    instance_uuid: str
-    instance_name: str
-    request_id: str
-    flavor: Flavor
-    excluded_hosts: tuple[str, ...] = ()
-    architecture: str = ""
-    virt_type: str = ""  # the image's
-    min_disk_gib: int = 0
-    virtual_size_bytes: int = 0
-    project_id: str = ""
-    image_id: str = ""
-    image_properties: dict[str, str] = field(default_factory=dict)
-    hints: Hints = _NO_HINTS
-    group: ServerGroup | None = None  # that of the hints, without its members
-    # How many members each host has, by name; placements that leave count too. What this very instance leaves
-    # behind counts only against anti-affinity.
-    group_hosts: tuple[tuple[str, int], ...] = ()
-    same_hosts: tuple[str, ...] = ()  # where the instances of ``hints.same_host`` are, sorted
-    different_hosts: tuple[str, ...] = ()  # where those of ``hints.different_host`` are, or leave something, sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,81 +70,6 @@ class Outcome:
     state: ClaimState
     host: str = ""
     lost: tuple[str, ...] = ()
-
-
-def scheduling(conn: Connection, limit: int) -> list[str]:
-    """Ids of operations that wait for a host, oldest first."""
-    query = (
-        select(operation.c.id)
-        .where(operation.c.unfinished == 1, operation.c.state == _SCHEDULING)
-        .order_by(operation.c.created_at, operation.c.id)
-    )
-    return list(conn.execute(query.limit(limit)).scalars())
-
-
-_WAITING = (
-    select(
-        operation.c.id,
-        operation.c.attempt,
-        operation.c.instance_uuid,
-        operation.c.instance_name,
-        operation.c.request_id,
-        operation.c.excluded_hosts,
-        operation.c.project_id,
-        instance.c.flavor,
-        instance.c.image_id,
-        instance.c.hints,
-        image.c.architecture,
-        image.c.virt_type,
-        image.c.min_disk_gib,
-        image.c.virtual_size_bytes,
-        image.c.properties,
-    )
-    .join(instance, instance.c.uuid == operation.c.instance_uuid)
-    .outerjoin(image, image.c.id == instance.c.image_id)
-    .where(among(operation.c.id, bindparam("ids")), operation.c.state == _SCHEDULING)
-    .order_by(operation.c.created_at, operation.c.id)
-)
-
-
-def waiting(conn: Connection, operation_ids: Iterable[str]) -> list[Waiting]:
-    """Those of *operation_ids* that wait for a host, oldest first."""
-    return waiting_of(conn, conn.execute(_WAITING, {"ids": listed(operation_ids)}).all())
-
-
-def waiting_of(conn: Connection, rows: Sequence[Any]) -> list[Waiting]:
-    """Rows with the columns of :func:`waiting` as values."""
-    hints = {row.instance_uuid: codec.from_json(row.hints, Hints) for row in rows if row.hints}
-    places = whereabouts(conn, hints) if hints else {}
-    return [_waiting(row, hints.get(row.instance_uuid), places.get(row.instance_uuid, NOWHERE)) for row in rows]
-
-
-def _waiting(row: Any, hints: Hints | None, place: Whereabouts) -> Waiting:
-    return Waiting(
-        operation_id=row.id,
-        attempt=row.attempt,
-        instance_uuid=row.instance_uuid,
-        instance_name=row.instance_name,
-        request_id=row.request_id,
-        flavor=codec.from_json(row.flavor, Flavor),
-        excluded_hosts=codec.from_json(row.excluded_hosts, tuple[str, ...]),
-        architecture=row.architecture or "",
-        virt_type=row.virt_type or "",
-        min_disk_gib=row.min_disk_gib or 0,
-        virtual_size_bytes=row.virtual_size_bytes or 0,
-        project_id=row.project_id,
-        image_id=row.image_id,
-        image_properties=codec.from_json(row.properties, dict[str, str]) if row.properties not in _EMPTY else {},
-        hints=hints or _NO_HINTS,
-        group=place.group,
-        group_hosts=place.group_hosts,
-        same_hosts=place.same_hosts,
-        different_hosts=place.different_hosts,
-    )
-
-
-#: image properties that need no reading; NULL: no such image
-_EMPTY = (None, "", "{}")
 
 
 def claim(conn: Connection, claims: Sequence[Claim], now: datetime) -> list[Outcome]:
@@ -251,6 +133,7 @@ _FREE = (
         host_capacity.c.total_vcpus - host_capacity.c.used_vcpus,
         host_capacity.c.total_memory_mib - host_capacity.c.used_memory_mib,
         host_capacity.c.total_disk_gib - host_capacity.c.used_disk_gib,
+        host_capacity.c.probation,
     )
     .where(among(host_capacity.c.host, bindparam("hosts")), *OPEN)
     .order_by(host_capacity.c.host)
@@ -277,6 +160,7 @@ class _Rooms:
     def __init__(self, conn: Connection, claims: Iterable[_Live]) -> None:
         self._conn = conn
         self._free: dict[str, list[int]] = {}
+        self._for_one: dict[str, bool] = {}  # hosts that one guest may try: whether that is found
         self._groups = Groups(conn, (each.request.group for each in claims if each.request.group))
         self._hardware = HardwareLeft(conn)
 
@@ -289,8 +173,10 @@ class _Rooms:
             if each.request.hardware:
                 in_pieces.update(candidates)
         query = _FREE_IF_NOT_LOCKED if skip_locked else _FREE_ONCE_LOCKED
-        for host, *free in self._conn.execute(query, {"hosts": listed(hosts - self._free.keys())}):
+        for host, *free, probation in self._conn.execute(query, {"hosts": listed(hosts - self._free.keys())}):
             self._free[host] = free
+            if probation:
+                self._for_one[host] = False
         if in_pieces:
             self._hardware.read(in_pieces & self._free.keys())
 
@@ -300,6 +186,8 @@ class _Rooms:
         free = self._free.get(host)
         wanted = (request.ask.vcpus, request.ask.memory_mib, request.ask.disk_gib)
         if free is None or any(amount and amount > left for amount, left in zip(wanted, free, strict=True)):
+            return None
+        if self._for_one.get(host):
             return None
         seat = self._groups.seat(request.group, host, *each.holder) if request.group else FREE
         if seat is None:
@@ -313,6 +201,8 @@ class _Rooms:
             pieces = codec.to_json(fitting)
         self._groups.take(seat, host, *each.holder)
         self._free[host] = [left - amount for amount, left in zip(wanted, free, strict=True)]
+        if host in self._for_one:
+            self._for_one[host] = True
         return Won(
             operation_id=request.operation_id,
             attempt=request.attempt,

@@ -103,6 +103,7 @@ WITH won AS (
     SET used_vcpus = h.used_vcpus + asked.vcpus,
         used_memory_mib = h.used_memory_mib + asked.memory_mib,
         used_disk_gib = h.used_disk_gib + asked.disk_gib,
+        quarantine = h.probation,
         change = CAST(CAST(pg_current_xact_id() AS text) AS bigint)
     FROM asked
     WHERE h.host = asked.host AND h.enabled = 1 AND h.up = 1 AND h.draining = 0 AND h.quarantine = ''
@@ -182,6 +183,7 @@ def _raise(conn: Connection) -> Any:
         for kind in _KINDS
     ]
     values = {f"used_{kind}": h[f"used_{kind}"] + bindparam(f"ask_{kind}") for kind in _KINDS}
+    values["quarantine"] = h.probation
     return (
         update(host_capacity)
         .where(h.host == bindparam("of_host"), *OPEN, *fits)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, exists, literal_column, select, update
 
-from drover.clock import to_iso
-from drover.db import operation as operations
+from drover.clock import from_iso, to_iso
 from drover.db.instance import to_value
 from drover.db.orphan import DISK
 from drover.db.schema import host, instance, operation, orphan
@@ -15,7 +14,6 @@ from drover.objects import codec
 from drover.objects.group import Hints
 from drover.objects.host import HostIdentity
 from drover.objects.instance import Instance
-from drover.objects.operation import Operation
 from drover.states import OperationState, PowerState, VmState
 
 __all__ = ["booted", "for_room", "restart_on", "to_reclaim", "to_restart"]
@@ -71,16 +69,18 @@ _TO_RECLAIM = (
 )
 
 
-def for_room(conn: Connection) -> list[tuple[Operation, Hints]]:
-    """Operations that no host could take when they were last looked at, with what their requests said; oldest first."""
-    return [
-        (operations.to_value(row), codec.from_json(row.hints, Hints) if row.hints else Hints())
-        for row in conn.execute(_FOR_ROOM)
-    ]
+def for_room(conn: Connection) -> dict[str, datetime | None]:
+    """Operations that wait for room, oldest first, and until when they may. Asked in every round: it reads little."""
+    rows = conn.execute(_FOR_ROOM).all()
+    longest = {text: codec.from_json(text, Hints).wait_s for text in {row.hints for row in rows if row.hints}}
+    return {
+        row.id: from_iso(row.created_at) + timedelta(seconds=wait_s) if (wait_s := longest.get(row.hints, 0)) else None
+        for row in rows
+    }
 
 
 _FOR_ROOM = (
-    select(operation, instance.c.hints)
+    select(operation.c.id, operation.c.created_at, instance.c.hints)
     .join(instance, instance.c.uuid == operation.c.instance_uuid)
     .where(
         operation.c.waits != literal_column("''"),  # literally as in the index, which a parameter is not

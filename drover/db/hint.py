@@ -24,7 +24,7 @@ __all__ = ["NOWHERE", "Whereabouts", "whereabouts"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Of one request. *group_hosts*: see :class:`drover.db.claim.Waiting`."""
+    """Of one request. *group_hosts*: see :class:`drover.db.waiting.Waiting`."""
 
     group: ServerGroup | None = None  # without its members; None: it has none, or that was deleted
     group_hosts: tuple[tuple[str, int], ...] = ()

@@ -15,11 +15,13 @@ from drover.db import aggregate, quarantine
 from drover.db.bulk import among, listed
 from drover.db.host_table import change_stamp
 from drover.db.orphan import orphans_of
+from drover.db.page import paged
 from drover.db.schema import allocation, forgotten_host, host, host_capacity, orphan
 from drover.objects import codec
 from drover.objects.group import HostAggregate
 from drover.objects.hardware import Hardware
 from drover.objects.host import Fence, Host, HostUsage, Inventory, Registration, Resources
+from drover.objects.page import EVERY_HOST, HostFilter, HostState
 from drover.objects.sync import SyncRequest
 
 __all__ = [
@@ -130,6 +132,7 @@ def _insert_capacity(conn: Connection, name: str, inventory: Inventory) -> None:
             used_disk_gib=0,
             draining=0,
             quarantine="",
+            probation="",
             failures=0,
             aggregates="[]",
             change=change_stamp(conn),
@@ -326,7 +329,24 @@ def get(conn: Connection, name: str) -> Host:
     return _value(row, orphans_of(conn).get(name, ()))
 
 
-def list_all(conn: Connection) -> list[Host]:
+def list_all(conn: Connection, only: HostFilter = EVERY_HOST) -> list[Host]:
     """By name."""
+    query = paged(_query(), host.c.name, only)
+    if only.state is not None:
+        query = query.where(_IN_STATE[only.state])
+    if only.aggregate:
+        query = query.where(host.c.name.in_(aggregate.hosts_of(name=only.aggregate)))
+    if only.availability_zone:
+        query = query.where(host.c.name.in_(aggregate.hosts_of(availability_zone=only.availability_zone)))
     orphans = orphans_of(conn)
-    return [_value(row, orphans.get(row.name, ())) for row in conn.execute(_query().order_by(host.c.name))]
+    return [_value(row, orphans.get(row.name, ())) for row in conn.execute(query)]
+
+
+_IN_STATE = {
+    HostState.UP: host_capacity.c.up == 1,
+    HostState.DOWN: (host_capacity.c.up == 0) & (host.c.fence == ""),
+    HostState.FENCED: host.c.fence != "",
+    HostState.DISABLED: host_capacity.c.enabled == 0,
+    HostState.DRAINING: host_capacity.c.draining == 1,
+    HostState.QUARANTINE: host_capacity.c.quarantine != "",
+}

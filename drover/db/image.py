@@ -6,14 +6,16 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, tuple_, update
 
 from drover import errors
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, listed
+from drover.db.page import begins
 from drover.db.schema import image, instance
 from drover.objects import codec
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
+from drover.objects.page import EVERY_IMAGE, ImageFilter
 
 __all__ = [
     "activate",
@@ -111,10 +113,20 @@ def get_many(conn: Connection, ids: Collection[str]) -> dict[str, Image]:
 _GET_MANY = select(image).where(among(image.c.id, bindparam("ids")))
 
 
-def list_all(conn: Connection) -> tuple[Image, ...]:
-    """Every image that is not deleted, oldest first."""
-    rows = conn.execute(select(image).where(image.c.deleted_at.is_(None)).order_by(image.c.created_at, image.c.id))
-    return tuple(to_value(row) for row in rows)
+def list_all(conn: Connection, only: ImageFilter = EVERY_IMAGE) -> tuple[Image, ...]:
+    """Those that are not deleted, oldest first."""
+    i = image.c
+    found = select(image).where(i.deleted_at.is_(None)).order_by(i.created_at, i.id)
+    if only.name:
+        found = found.where(begins(i.name, only.name))
+    if only.status is not None:
+        found = found.where(i.status == only.status.value)
+    if only.marker:
+        after = select(i.created_at).where(i.id == only.marker).scalar_subquery()
+        found = found.where(tuple_(i.created_at, i.id) > tuple_(after, only.marker))
+    if only.limit:
+        found = found.limit(only.limit)
+    return tuple(to_value(row) for row in conn.execute(found))
 
 
 def statuses(conn: Connection, ids: Collection[str]) -> dict[str, ImageStatus]:

@@ -28,6 +28,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from drover import errors
 from drover.clock import from_iso, to_iso
 from drover.db.bulk import among, insert_rows, listed
+from drover.db.page import begins
 from drover.db.schema import allocation, host, instance, instance_secret, port
 from drover.objects import codec
 from drover.objects.catalog import Flavor
@@ -241,7 +242,7 @@ def page(conn: Connection, query: InstanceFilter, *, project_id: str) -> list[In
     if not query.all_projects:
         found = found.where(i.project_id == project_id)
     if query.name:
-        found = found.where(i.name.startswith(query.name, autoescape=True))
+        found = found.where(begins(i.name, query.name))
     if query.host:
         found = found.where(i.host == query.host)
     if query.vm_state:

@@ -13,7 +13,18 @@ from drover.clock import from_iso, to_iso
 from drover.db.engine import Database, insert_ignore
 from drover.db.schema import alarm, idempotency, service
 
-__all__ = ["Remembered", "alarms", "answers", "beat", "clear", "raise_alarm", "recall", "remember", "services"]
+__all__ = [
+    "Remembered",
+    "alarms",
+    "answers",
+    "beat",
+    "clear",
+    "raise_alarm",
+    "recall",
+    "remember",
+    "reword",
+    "services",
+]
 
 
 def beat(conn: Connection, kind: str, name: str, version: str, now: datetime) -> None:
@@ -40,6 +51,12 @@ def raise_alarm(conn: Connection, kind: str, subject: str, detail: str, now: dat
     """One row per (kind, subject); raising it again keeps the time it began, and is False."""
     row = {"kind": kind, "subject": subject, "detail": detail, "at": to_iso(now)}
     return conn.execute(insert_ignore(conn, alarm), [row]).rowcount == 1
+
+
+def reword(conn: Connection, kind: str, subject: str, detail: str) -> None:
+    """What is to be said of an alarm that stands has changed."""
+    of = (alarm.c.kind == kind, alarm.c.subject == subject, alarm.c.detail != detail)
+    conn.execute(update(alarm).where(*of).values(detail=detail))
 
 
 def clear(conn: Connection, kind: str, subjects: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ from drover.db.turn import Turn, take
 from drover.states import VERBS, OperationState
 
 __all__ = [
+    "TRIED",
     "Failure",
     "Quarantine",
     "Suspect",
@@ -32,6 +33,9 @@ __all__ = [
     "sweep",
     "take_turn",
 ]
+
+#: the reason while a build tries a host
+TRIED = "a build tries it now"
 
 _F, _Q, _H = host_failure.c, host_quarantine.c, host_capacity.c
 _PLACING = sorted(action.value for action, verb in VERBS.items() if verb.places)
@@ -136,7 +140,10 @@ def hosts(conn: Connection) -> int:
 
 
 def keep(conn: Connection, host: str, quarantine: Quarantine | None, *, reason: str, failures: int) -> None:
-    """Write how a host stands: its row, and what the scheduler reads of it."""
+    """Write how a host stands: its row, and what the scheduler reads of it.
+
+    One that is set aside and has no *reason* may be tried by one guest, whose claim closes it again.
+    """
     conn.execute(delete(host_quarantine).where(_Q.host == host))
     if quarantine is not None:
         row = {
@@ -147,7 +154,12 @@ def keep(conn: Connection, host: str, quarantine: Quarantine | None, *, reason: 
             "rest_s": quarantine.rest_s,
         }
         conn.execute(host_quarantine.insert(), [row])
-    shown = {"quarantine": reason, "failures": failures, "change": change_stamp(conn)}
+    shown = {
+        "quarantine": reason,
+        "probation": TRIED if quarantine is not None and not reason else "",
+        "failures": failures,
+        "change": change_stamp(conn),
+    }
     conn.execute(update(host_capacity).where(_H.host == host).values(**shown))
 
 

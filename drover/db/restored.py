@@ -2,7 +2,8 @@
 
 What was under way when the copy was made has ended since, somewhere, somehow.  Done again from the old rows it would
 happen twice: a build would be placed elsewhere while its guest runs.  So it is ended here, by one transaction, before
-any conductor or scheduler reads it.  Placements stay, since they are all that is known of where guests may be.
+any conductor or scheduler reads it.  Placements stay, since they are all that is known of where guests may be: what
+was being built counts as being there, until its host shows it, or an operator decides.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from drover.clock import to_iso
 from drover.db import notice
 from drover.db.engine import Database
 from drover.db.instance import fault_json
-from drover.db.schema import forgotten_host, host, instance, network, operation, port, service
+from drover.db.schema import allocation, forgotten_host, host, instance, network, operation, port, service
 from drover.objects import codec
 from drover.objects.address import ip_of, offset_of, remotest
 from drover.objects.operation import ErrorInfo
 from drover.objects.preview import Consequence, Settlement
-from drover.states import VERBS, Action, OperationState, VmState
+from drover.states import VERBS, Action, OperationState, PlacementState, VmState
 
 __all__ = ["ALARM", "SUBJECT", "settle", "survey"]
 
@@ -43,7 +44,9 @@ _DOUBTFUL = sorted(
 )
 _DETAIL = "the database was restored from a copy that was made before its end"
 
-_O, _I = operation.c, instance.c
+_O, _I, _A = operation.c, instance.c, allocation.c
+#: of builds and unshelves under way
+_PLACING = _A.state.in_([PlacementState.RESERVED.value, PlacementState.HELD.value, PlacementState.PERMITTED.value])
 
 
 def survey(database: Database) -> Settlement:
@@ -70,6 +73,7 @@ def settle(database: Database, now: datetime) -> Settlement:
 
 def _write(conn: Connection, now: datetime) -> None:
     _end_operations(conn, now)
+    _take_for_there(conn)
     _put_off(conn, now)
     for table in (host, forgotten_host):
         # Agents hold sessions that these rows have yet to give; each must open one that nobody ever had.
@@ -126,6 +130,14 @@ def _end_operations(conn: Connection, now: datetime) -> None:
             conn.execute(update(instance).where(doubtful).values(vm_state=VmState.ERROR.value, fault=fault))
         ended = {"state": OperationState.FAILED.value, "unfinished": None, "error": codec.to_json(error)}
         conn.execute(update(operation).where(*mine).values(finished_at=to_iso(now), **ended))
+
+
+def _take_for_there(conn: Connection) -> None:
+    """Orders that the copy shows on their way may have been carried out: only the host they went to can tell."""
+    place = select(func.max(_A.host)).where(_A.instance_uuid == _I.uuid, _PLACING).scalar_subquery()
+    placing = _I.uuid.in_(select(_A.instance_uuid).where(_PLACING))
+    conn.execute(update(instance).where(placing).values(host=place))
+    conn.execute(update(allocation).where(_PLACING).values(state=PlacementState.ACTIVE.value))
 
 
 def _put_off(conn: Connection, now: datetime) -> None:

@@ -13,9 +13,9 @@ from drover.db import catalog, server_group
 from drover.db import image as images
 from drover.db import instance as instances
 from drover.db.bulk import among, listed
-from drover.db.claim import Waiting, waiting_of
 from drover.db.hint import whereabouts
 from drover.db.schema import allocation, image, instance, operation
+from drover.db.waiting import Waiting, waiting_of
 from drover.objects.catalog import Image
 from drover.objects.group import Hints
 from drover.objects.host import Resources
@@ -39,7 +39,7 @@ _ASKED = (
 
 _OPERATIONS = (
     select(_O.id, _O.attempt, _O.instance_uuid, _O.instance_name, _O.request_id, _O.excluded_hosts, _O.project_id)
-    .add_columns(*_ASKED)
+    .add_columns(_O.params, _O.waits, *_ASKED)
     .join(instance, _I.uuid == _O.instance_uuid)
     .outerjoin(image, image.c.id == _I.image_id)
 )
@@ -110,6 +110,8 @@ def _guests(hosts: Collection[str]) -> Select[Any]:
             _I.name.label("instance_name"),
             literal("").label("request_id"),
             literal("[]").label("excluded_hosts"),
+            literal("{}").label("params"),
+            literal("").label("waits"),
             _I.project_id,
         )
         .add_columns(*_ASKED)

@@ -80,7 +80,7 @@ class Shell:
 
     def fresh(self, kind: str, name: str, *options: str) -> None:
         """``drover KIND create NAME``, unless an earlier run made it."""
-        if any(it["name"] == name for it in self.ask(kind, "list")):
+        if any(it["name"] == name for it in self.ask(kind, "list", "--name", name)):
             click.secho(f"  ({kind} {name} is there from an earlier run)", dim=True)
         else:
             self.run(kind, "create", name, *options)
@@ -200,11 +200,11 @@ def _delete_one(shell: Shell) -> None:
 
 def _clear(shell: Shell, image: Path) -> None:
     """What an earlier run left in the way."""
-    left = [it["name"] for it in shell.ask("instance", "list") if it["name"].startswith("web-")]
+    left = [it["name"] for it in shell.ask("instance", "list", "--name", "web-", "--all")]
     if left:
         shell.run("instance", "delete", *left, "--wait")
     digest = hashlib.sha256(image.read_bytes()).hexdigest()
-    if any(it["name"] == "guest" and it["sha256"] != digest for it in shell.ask("image", "list")):
+    if any(it["name"] == "guest" and it["sha256"] != digest for it in shell.ask("image", "list", "--name", "guest")):
         shell.run("image", "delete", "guest")
 
 

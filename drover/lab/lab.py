@@ -20,7 +20,7 @@ from drover.lab.namespace_host import NamespaceHosts
 from drover.lab.part import Parts, together
 from drover.lab.readiness import Goal
 from drover.lab.service import POSTGRESQL, RABBITMQ, Services, agent_of
-from drover.lab.spec import Driver, LabSpec, load, save, settled, validate, with_ports
+from drover.lab.spec import Driver, LabSpec, check_own, load, save, settled, validate, with_ports
 from drover.runtime import Runtime, program
 
 __all__ = ["Lab", "PartStatus"]
@@ -89,21 +89,25 @@ class Lab:
             libvirtd.keep_findings(self.layout.host(spec.host_names()[0]))
 
     def down(self) -> None:
-        """Take everything away: processes, namespaces, the directory. Works on any rest of a lab, and on none."""
+        """Take everything away: processes, namespaces, the directory. Works on any rest of a lab, and on none.
+
+        :raises errors.BadInput: the directory holds something else.
+        """
         if not self.layout.directory.exists():
             self._parts.end_all()
             return
         with self._locked():
+            check_own(self.layout)
             self._parts.end_all()
             self._services(LabSpec(hosts=1)).remove_servers()
-            shutil.rmtree(self.layout.directory)
+            self._remove()
 
     def status(self) -> tuple[PartStatus, ...]:
         """Every part that the lab should have."""
         spec = self.spec()
         machines, services = self._machines(spec), self._services(spec)
         running = self._parts.running()
-        cut = {host for host in spec.host_names() if machines.is_cut(host)}
+        cut = {machines.parts(host)[0] for host in spec.host_names() if machines.is_cut(host)}
         found: list[PartStatus] = []
         if spec.services:
             for name, pid in services.server_pids().items():
@@ -144,6 +148,7 @@ class Lab:
             machines.boot(host)
             if spec.services:
                 self._services(spec).start_agent(machines, host)
+                self._parts.await_running(agent_of(host))
 
     def cut(self, host: str) -> None:
         """Take a host's management link away."""
@@ -156,13 +161,19 @@ class Lab:
     def run(
         self, host: str, argv: Sequence[str], *, capture: bool = True, timeout_s: float | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program on a host (or ``fabric``) and wait for it; its exit status is the caller's to judge."""
-        command = self._machines(self.spec()).command(host, argv)
+        """Run a program on a host (or ``fabric``) and wait for it; its exit status is the caller's to judge.
+
+        :raises errors.LabFailed: the host does not run, or is a fake one: what ran, would run on this machine.
+        """
+        command = self._machines(self._with_libvirt(self.spec())).command(host, argv)
         return subprocess.run(command, check=False, text=True, capture_output=capture, timeout=timeout_s, cwd="/")
 
     def uri(self, host: str) -> str:
-        """The host's libvirt, for processes of the machine itself."""
-        self._spec_with(host)
+        """The host's libvirt, for processes of the machine itself.
+
+        :raises errors.LabFailed: it is a fake host.
+        """
+        self._with_libvirt(self._spec_with(host))
         return libvirtd.uri(self.layout.socket(host))
 
     # parts
@@ -170,8 +181,9 @@ class Lab:
     def kill(self, name: str, number: int = program.KILL) -> None:
         """Send a signal to one part. Killed it stays dead until somebody starts it.
 
-        :raises errors.LabFailed: it does not run.
+        :raises errors.LabFailed: it does not run. NotFound: the lab has no such part.
         """
+        self._check_part(name)
         if name in (RABBITMQ, POSTGRESQL) and number == program.KILL:
             self._services(self.spec()).kill_server(name)
             return
@@ -186,20 +198,20 @@ class Lab:
 
         :raises errors.NotFound: the lab has no such part.
         """
+        self._check_part(name)
         spec = self.spec()
         if name in spec.host_names():
             self.crash(name)
-        elif name in (RABBITMQ, POSTGRESQL) and spec.services:
+        elif name in (RABBITMQ, POSTGRESQL):
             self._services(spec).stop_server(name)
-        elif name in self._part_names(spec):
-            self._parts.end([name], grace_s=GRACE_S)
         else:
-            raise errors.NotFound(what="part of the lab", ref=name)
+            self._parts.end([name], grace_s=GRACE_S)
         self.up(report=report)
 
     # within
 
     def _settle(self, wanted: LabSpec | None) -> LabSpec:
+        check_own(self.layout)
         found = load(self.layout)
         spec = settled(wanted, found) if wanted else self.spec()
         if found is None:
@@ -209,6 +221,16 @@ class Lab:
         for directory in (self.layout.logs, self.layout.configs):
             directory.mkdir(exist_ok=True)
         return spec
+
+    def _remove(self) -> None:
+        """What says that the directory is a lab's goes last: whoever is killed here can be followed by another."""
+        for entry in self.layout.directory.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry != self.layout.spec:
+                entry.unlink()
+        self.layout.spec.unlink(missing_ok=True)
+        self.layout.directory.rmdir()
 
     def _boot(self, spec: LabSpec, machines: Machines) -> None:
         machines.prepare()
@@ -230,6 +252,19 @@ class Lab:
 
     def _services(self, spec: LabSpec) -> Services:
         return Services(spec, self.layout, self._parts, self._runtime)
+
+    def _check_part(self, name: str) -> None:
+        """:raises errors.NotFound: the lab has no such part."""
+        spec = self.spec()
+        servers = (RABBITMQ, POSTGRESQL) if spec.services else ()
+        if name not in (*servers, *self._part_names(spec), *spec.host_names()):
+            raise errors.NotFound(what="part of the lab", ref=name)
+
+    def _with_libvirt(self, spec: LabSpec) -> LabSpec:
+        """:raises errors.LabFailed: its hosts are fake."""
+        if spec.driver is Driver.FAKE:
+            raise errors.LabFailed(reason="its hosts are fake: there is no machine behind them")
+        return spec
 
     def _spec_with(self, host: str) -> LabSpec:
         spec = self.spec()

@@ -15,7 +15,7 @@ class Machines(Protocol):
         """What all hosts stand on. Idempotent."""
 
     def parts(self, host: str) -> tuple[str, ...]:
-        """Names of the parts of one host, without its agent."""
+        """Names of the parts of one host, without its agent. The first one holds its cable."""
 
     def shared_parts(self) -> tuple[str, ...]:
         """Names of the parts that all hosts stand on."""

@@ -19,7 +19,7 @@ from drover import errors
 from drover.lab.tls import TlsFiles
 from drover.runtime import proc, program
 
-__all__ = ["PrivatePostgres"]
+__all__ = ["PrivatePostgres", "programs"]
 
 #: seconds that starting (with recovery), stopping and dying may take on a loaded machine
 _PATIENCE_S = 120
@@ -221,7 +221,7 @@ class PrivatePostgres:
 
     def _run(self, command: str, *arguments: str, text: str = "", log: Path | None = None) -> None:
         owner = _server_user()
-        argv = [*(_as_user(owner) if owner else ()), str(_programs() / command), *arguments]
+        argv = [*(_as_user(owner) if owner else ()), str(programs() / command), *arguments]
         done = subprocess.run(
             argv, input=text, capture_output=True, text=True, check=False, cwd=self._directory, env=self._environment()
         )
@@ -254,7 +254,7 @@ class PrivatePostgres:
             stale.unlink(missing_ok=True)
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The folder of the newest server installed."""
     debian = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if debian:

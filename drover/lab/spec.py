@@ -21,6 +21,7 @@ __all__ = [
     "Driver",
     "LabSpec",
     "address_of",
+    "check_own",
     "host_uuid_of",
     "load",
     "number_of",
@@ -154,9 +155,23 @@ def with_ports(spec: LabSpec, directory: Path) -> LabSpec:
     raise errors.LabFailed(reason="every block of ports from 20000 to 32287 is in use")
 
 
+def check_own(layout: Layout) -> None:
+    """See that the directory is a lab's, or as good as empty: everything in it goes with the lab.
+
+    :raises errors.BadInput: it holds something else.
+    """
+    names = {entry.name for entry in layout.directory.iterdir()}
+    if layout.spec.name not in names and names - {_beside(layout).name}:
+        raise errors.BadInput(reason=f"{layout.directory} is no lab and not empty; a lab needs a directory of its own")
+
+
+def _beside(layout: Layout) -> Path:
+    return layout.spec.with_suffix(".new")
+
+
 def save(spec: LabSpec, layout: Layout) -> None:
     """Kept whole or not at all."""
-    beside = layout.spec.with_suffix(".new")
+    beside = _beside(layout)
     beside.write_text(codec.to_json(spec) + "\n")
     beside.rename(layout.spec)
 

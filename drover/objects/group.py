@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = ["Aggregate", "AggregateChange", "GroupPolicy", "Hints", "HostAggregate", "ServerGroup"]
+__all__ = ["DEFAULT_ZONE", "Aggregate", "AggregateChange", "GroupPolicy", "Hints", "HostAggregate", "ServerGroup"]
+
+#: the availability zone of hosts that no aggregate gives one; Nova's ``default_availability_zone``
+DEFAULT_ZONE = "nova"
 
 
 class GroupPolicy(StrEnum):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from drover.states import Action, OperationState
+from drover.units import counted
 
 __all__ = [
     "Decision",
@@ -16,6 +18,7 @@ __all__ = [
     "ServiceLog",
     "StepRecord",
     "Trace",
+    "refusal",
 ]
 
 
@@ -114,6 +117,22 @@ class Decision:
     refused: tuple[tuple[str, str, str], ...] = ()
     weights: tuple[tuple[str, dict[str, float], float], ...] = ()
     lost: tuple[str, ...] = ()  # hosts whose last room another request took
+    short: str = ""  # why none of a request's instances got a host though some could have one, in words
     refusals: bytes = b""
     roster: int = 0
     at: datetime
+
+
+def refusal(funnel: Sequence[tuple[str, int]], short: str) -> str:
+    """Why a decision chose nobody, in one line: how many hosts there were, and what each filter took.
+
+    :param funnel: and short: of the :class:`Decision`.
+    """
+    total = left = funnel[0][1] if funnel else 0
+    lost: list[str] = []
+    for name, remaining in funnel[1:]:
+        if remaining < left:
+            lost.append(f"{name} refused {left - remaining}")
+        left = remaining
+    words = f"of {counted(total, 'host')} {', '.join(lost)}" if lost else "no hosts are registered"
+    return f"{short}; {words}" if short else words

@@ -5,6 +5,7 @@ a request needs.
 
 History: 1.0 first. 1.1 instance_update, instance_recover, host_fence, host_forget, audit, purge, quotas, alarm_clear,
 event_wait. 1.2 aggregates, groups, host_set_draining, host_release; hints of a create, properties of an image.
+1.3 filters and pages of hosts, flavors, images, networks and keypairs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from drover.objects.group import Aggregate, AggregateChange, ServerGroup
 from drover.objects.host import Host, RegisterReply, Registration
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import Decision, Operation, OperationFilter, OperationPage, Trace
+from drover.objects.page import EVERY, EVERY_HOST, EVERY_IMAGE, HostFilter, ImageFilter, ListFilter
 from drover.objects.preview import Cure, HostChange, Recovery
 from drover.objects.quota import Quota, QuotaChange
 from drover.objects.sync import SyncReply, SyncRequest
@@ -127,7 +129,7 @@ class ConductorAPI(Protocol):
     # hosts
 
     @call
-    def host_list(self, ctx: RequestContext) -> tuple[Host, ...]: ...
+    def host_list(self, ctx: RequestContext, query: HostFilter = EVERY_HOST) -> tuple[Host, ...]: ...
 
     @call
     def host_show(self, ctx: RequestContext, host: str) -> Host: ...
@@ -152,7 +154,7 @@ class ConductorAPI(Protocol):
         """``flavor.id`` empty: one is made."""
 
     @call
-    def flavor_list(self, ctx: RequestContext) -> tuple[Flavor, ...]: ...
+    def flavor_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Flavor, ...]: ...
 
     @call
     def flavor_delete(self, ctx: RequestContext, flavor: str) -> Flavor: ...
@@ -173,7 +175,7 @@ class ConductorAPI(Protocol):
         """
 
     @call
-    def image_list(self, ctx: RequestContext) -> tuple[Image, ...]: ...
+    def image_list(self, ctx: RequestContext, query: ImageFilter = EVERY_IMAGE) -> tuple[Image, ...]: ...
 
     @call
     def image_show(self, ctx: RequestContext, image: str) -> Image: ...
@@ -185,7 +187,7 @@ class ConductorAPI(Protocol):
     def network_create(self, ctx: RequestContext, network: Network) -> Network: ...
 
     @call
-    def network_list(self, ctx: RequestContext) -> tuple[Network, ...]: ...
+    def network_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Network, ...]: ...
 
     @call
     def network_delete(self, ctx: RequestContext, network: str) -> Network: ...
@@ -194,7 +196,7 @@ class ConductorAPI(Protocol):
     def keypair_create(self, ctx: RequestContext, name: str, public_key: str) -> Keypair: ...
 
     @call
-    def keypair_list(self, ctx: RequestContext) -> tuple[Keypair, ...]: ...
+    def keypair_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Keypair, ...]: ...
 
     @call
     def keypair_delete(self, ctx: RequestContext, name: str) -> Keypair: ...
@@ -382,5 +384,5 @@ class WaitAPI(Protocol):
         """
 
 
-CONTRACT = Contract("conductor", "1.2", ConductorAPI)
+CONTRACT = Contract("conductor", "1.3", ConductorAPI)
 WAIT_CONTRACT = Contract("conductor_wait", "1.1", WaitAPI)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from drover.objects.group import GroupPolicy
+from drover.units import counted
 from scheduler.host_table import BoolArray, Count, HostTable
 from scheduler.spec import PlacementSpec
 
@@ -27,9 +28,8 @@ class AffinityFilter:
         here, members = int(table.count(Count.MEMBERS)[place]), _placed(spec)
         if here >= members or spec.group is None:
             return ""
-        return (
-            f"{members} members of its group on {', '.join(host for host, _ in spec.group.hosts)}, {here} of them here"
-        )
+        hosts = ", ".join(host for host, _ in spec.group.hosts)
+        return f"{counted(members, 'member')} of its group on {hosts}, {here or 'none'} of them here"
 
 
 def _placed(spec: PlacementSpec) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from drover.objects.group import GroupPolicy
+from drover.units import counted
 from scheduler.host_table import BoolArray, Count, HostTable
 from scheduler.spec import PlacementSpec
 
@@ -27,4 +28,4 @@ class AntiAffinityFilter:
         if spec.group is None or spec.group.policy is not GroupPolicy.ANTI_AFFINITY:
             return ""
         here, most = int(table.count(Count.MEMBERS)[place]), spec.group.max_per_host
-        return "" if here < most else f"{here} members of its group here, {most} at most on one host"
+        return "" if here < most else f"{counted(here, 'member')} of its group here, {most} at most on one host"

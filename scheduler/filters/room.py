@@ -11,7 +11,7 @@ __all__ = ["RoomFilter"]
 
 
 class RoomFilter(ABC):
-    """Hosts on which :meth:`ask` of :attr:`resource` is free. *unit* follows the numbers in :meth:`explain`."""
+    """Hosts on which :meth:`ask` of :attr:`resource` is free. *unit* follows the numbers."""
 
     name: str
     resource: Resource
@@ -20,6 +20,10 @@ class RoomFilter(ABC):
     @abstractmethod
     def ask(self, spec: PlacementSpec) -> int:
         """How much of the resource the request needs."""
+
+    def words(self, amount: int) -> str:
+        """``512 MiB of memory``."""
+        return f"{amount} {self.unit}"
 
     def applies(self, table: HostTable, spec: PlacementSpec) -> bool:  # noqa: ARG002
         return self.ask(spec) != 0
@@ -32,4 +36,4 @@ class RoomFilter(ABC):
         free = int(table.free[self.resource, place])
         if ask == 0 or ask <= free:
             return ""
-        return f"{ask} {self.unit} wanted, {max(free, 0)} of {int(table.total[self.resource, place])} free"
+        return f"{self.words(ask)} wanted, {max(free, 0)} of {int(table.total[self.resource, place])} free"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from drover import errors, retry
-from drover.db import catalog, restored
+from drover.db import catalog, restored, server_group
 from drover.db import image as images
 from drover.objects.catalog import Flavor, Image, ImageStatus, Network, NetworkKind
+from drover.objects.group import GroupPolicy, ServerGroup
 from drover.rpc import conductor
 from drover.rpc.context import RequestContext
 from drover.rpc.contract import client
@@ -13,15 +16,27 @@ from tests.simulation.kernel import EPOCH
 from tests.simulation.weather import USERS
 from tests.simulation.world import World
 
-__all__ = ["CTX", "adopt", "prepare", "settle_restored"]
+__all__ = ["CTX", "GROUPS", "adopt", "prepare", "settle_restored"]
 
 CTX = RequestContext(request_id="req-simulation")
+#: policy, and most members on one host
+GROUPS = {
+    "together": (GroupPolicy.AFFINITY, 1),
+    "apart": (GroupPolicy.ANTI_AFFINITY, 1),
+    "pairs": (GroupPolicy.ANTI_AFFINITY, 2),
+}
 
 
 def prepare(world: World) -> None:
-    """A flavor, an image and a network."""
+    """Flavors, server groups, an image and a network."""
     with world.store.database.write() as conn:
-        catalog.put_flavor(conn, Flavor(id="f", name="small", vcpus=1, memory_mib=512, disk_gib=1, created_at=EPOCH))
+        small = Flavor(id="f", name="small", vcpus=1, memory_mib=512, disk_gib=1, created_at=EPOCH)
+        catalog.put_flavor(conn, small)
+        dedicated = {"hw:cpu_policy": "dedicated"}
+        catalog.put_flavor(conn, replace(small, id="p", name="pinned", memory_mib=128, extra_specs=dedicated))
+        for name, (policy, most) in GROUPS.items():
+            group = ServerGroup(id=name, name=name, policy=policy, max_per_host=most, created_at=EPOCH)
+            server_group.add(conn, group)
         image = Image(
             id="00000000-0000-0000-0000-0000000000aa",
             name="img",

@@ -10,6 +10,7 @@ from random import Random
 
 from agent.operations import STEPS
 from drover.states import VERBS, Action, VmState
+from tests.simulation.admin import GROUPS
 from tests.simulation.plan import Fault, Kind, Plan, Request, Spell
 
 __all__ = ["draw", "verbs"]
@@ -18,6 +19,9 @@ __all__ = ["draw", "verbs"]
 _NAMELESS = frozenset({Action.BUILD, Action.SOFT_DELETE})
 #: seconds that deleted instances can be restored; 0: a delete is final
 _RECLAIM_S = (0.0, 0.0, 30.0, 120.0)
+
+_FLAVORS = ("small", "small", "small", "pinned")
+_GROUPS = ("", "", "", "", *GROUPS)
 
 _PARAMS = {
     Action.REBOOT: ("type", ("soft", "hard")),
@@ -76,7 +80,8 @@ def _life(random: Random, name: str, storm_s: float, gone: VmState) -> list[Requ
     """One instance: built, used, and mostly deleted, which makes it *gone*."""
     at_s = random.uniform(0.0, storm_s * 0.6)
     count = random.choice((1, 1, 1, 1, 3))
-    requests = [Request(at_s=round(at_s, 3), name=name, action=Action.BUILD, count=count)]
+    flavor, group = random.choice(_FLAVORS), random.choice(_GROUPS)
+    requests = [Request(at_s=round(at_s, 3), name=name, action=Action.BUILD, count=count, flavor=flavor, group=group)]
     state = VmState.ACTIVE
     for _ in range(random.randrange(5) if count == 1 else 0):
         at_s += random.expovariate(1 / 12.0)

@@ -65,7 +65,10 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Request(_Short):
-    """What a user asks of instance *name*, in order of ``at_s``; a build makes *count* of them."""
+    """What a user asks of instance *name*, in order of ``at_s``; a build makes *count* of them.
+
+    *flavor* and *group* are among those of :func:`tests.simulation.admin.prepare`.
+    """
 
     at_s: float
     name: str
@@ -73,6 +76,8 @@ class Request(_Short):
     count: int = 1
     params: tuple[tuple[str, str], ...] = ()
     wait: bool = True  # for the end of the one before
+    flavor: str = "small"
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

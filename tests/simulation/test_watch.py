@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from agent.virt.fake_store import GuestRecord
 from drover.db.schema import metadata
+from drover.objects import codec
+from drover.objects.hardware import CellClaim, HardwareClaim
 from drover.states import Action, PowerState
 from tests.simulation.machine import FOREIGN
 from tests.simulation.plan import Plan
@@ -51,6 +53,44 @@ def test_two_placements_that_may_run(world: World, store: Store) -> None:
         _insert(store, "allocation", instance_uuid="u", host=name, epoch=1, state="permitted")
     world.watch.committed()
     _breaks(world, "promise 1: may run in two places")
+
+
+@pytest.mark.parametrize(
+    ("policy", "most", "hosts", "broken"),
+    [
+        ("affinity", 1, ("h1", "h1"), ""),
+        ("affinity", 1, ("h1", "h2"), "group g is not kept together"),
+        ("anti-affinity", 1, ("h1", "h2"), ""),
+        ("anti-affinity", 1, ("h1", "h1"), "group g is not kept apart"),
+        ("anti-affinity", 2, ("h1", "h1"), ""),
+    ],
+)
+def test_a_group_that_is_where_it_must_not_be(
+    world: World, store: Store, policy: str, most: int, hosts: tuple[str, ...], broken: str
+) -> None:
+    _insert(store, "server_group", id="g", name="g", policy=policy, max_per_host=most)
+    for number, host in enumerate(hosts):
+        _insert(store, "allocation", instance_uuid=f"i{number}", host=host, group_id="g", group_slot=number)
+        _insert(store, "server_group_member", group_id="g", instance_uuid=f"i{number}")
+    world.watch.committed()
+    if broken:
+        _breaks(world, f"promise 2: {broken}")
+    else:
+        world.watch.check()
+
+
+@pytest.mark.parametrize(("first", "second", "sound"), [(4, 5, True), (4, 4, False), (4, 3, False)])
+def test_cpus_that_two_hold_or_that_are_not_given_out(
+    world: World, store: Store, first: int, second: int, *, sound: bool
+) -> None:
+    for number, cpu in enumerate((first, second)):
+        held = codec.to_json(HardwareClaim(cells=(CellClaim(cell=0, vcpus=1, memory_mib=1, cpus=(cpu,)),)))
+        _insert(store, "allocation", instance_uuid=f"i{number}", host="h1", hardware=held)
+    world.watch.committed()
+    if sound:
+        world.watch.check()
+    else:
+        _breaks(world, "promise 2: dedicated CPUs of h1")
 
 
 def test_a_host_with_more_claims_than_room(world: World, store: Store) -> None:

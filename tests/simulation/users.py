@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from drover import errors, retry
+from drover.objects.group import Hints
 from drover.objects.instance import CreateRequest
 from drover.objects.operation import Operation
 from drover.rpc import conductor
@@ -73,10 +74,11 @@ class Users:
         if request.action is Action.BUILD:
             wanted = CreateRequest(
                 name=request.name,
-                flavor="small",
+                flavor=request.flavor,
                 image="img",
                 networks=("net",),
                 count=request.count,
+                hints=Hints(group=request.group),
                 idempotency_key=key,
             )
             return self._insist(lambda: self._api.instance_create(CTX, wanted)).operation_ids

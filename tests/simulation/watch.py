@@ -9,6 +9,7 @@ from agent.virt.fake_store import GuestRecord
 from drover.states import VERBS, Action, VmState
 from tests.simulation.kernel import Kernel
 from tests.simulation.machine import FOREIGN, Machine
+from tests.simulation.seats import misplaced
 from tests.simulation.store import Store
 
 __all__ = ["Watch"]
@@ -84,6 +85,8 @@ class Watch:
         """Promises 1 and 2, in the records."""
         if over := self._store.rows(_OVERCOMMITTED):
             self._violated(f"promise 2: over-committed: {over}")
+        for words in misplaced(self._store):
+            self._violated(f"promise 2: {words}")
         if twice := self._store.rows(_PERMITTED_TWICE):
             self._violated(f"promise 1: may run in two places: {twice}")
 

@@ -31,6 +31,7 @@ from tests.simulation.kernel import Clockwork, Incarnation, Kernel
 from tests.simulation.machine import FOREIGN, Machine
 from tests.simulation.plan import Plan
 from tests.simulation.runtime import SimRuntime
+from tests.simulation.seats import DEDICATED
 from tests.simulation.store import Link, Store
 from tests.simulation.watch import Watch
 from tests.simulation.weather import Weather
@@ -228,7 +229,7 @@ class World:
     def _agent(self, name: str, runtime: SimRuntime, bus: EmbeddedBus) -> _Process:
         machine = self.machines[name]
         fake = FakeSettings(
-            vcpus=4, memory_mib=4096, disk_gib=50, latency_min_s=0.0, latency_max_s=0.4, image_latency_s=0.3
+            vcpus=6, memory_mib=4096, disk_gib=50, latency_min_s=0.0, latency_max_s=0.4, image_latency_s=0.3
         )
         driver = FakeDriver(runtime, fake, machine.guests)
         driver.down = machine.hypervisor_down
@@ -236,7 +237,13 @@ class World:
         ports = Ports(
             bus=bus, backend=Backend(driver=driver, images=images), state_dir=machine.state_dir, machine=machine
         )
-        settings = AgentSettings(host=machine.host, driver="fake", vcpus_ratio=2.0, reserved_memory_mib=0)
+        settings = AgentSettings(
+            host=machine.host,
+            driver="fake",
+            vcpus_ratio=2.0,
+            reserved_memory_mib=0,
+            cpu_dedicated_set=",".join(map(str, sorted(DEDICATED))),
+        )
         process = _Process(runtime.owner, bus, None, driver)  # type: ignore[arg-type]
         process.service = Agent(runtime, ports, settings, self.times, fatal=partial(self._ended, name, process))
         return process

@@ -79,6 +79,7 @@ host_capacity = Table(
     Column("change", BigInteger, nullable=False),  # SQLite: counter; PostgreSQL: transaction id of the last write
     Column("draining", Integer, nullable=False),  # 1: takes no new guests, its own are to move away
     Column("quarantine", Text, nullable=False),  # why it was set aside, in words; "": it was not
+    Column("probation", Text, nullable=False),  # what quarantine becomes with the next guest: one may try the host
     Column("failures", Integer, nullable=False),  # builds that failed there of late, by a conductor's count
     Column("aggregates", Text, nullable=False),  # JSON list of HostAggregate, by name: a copy for the scheduler
     Column("hardware", Text, nullable=False),  # JSON of Hardware, as registered, or ""

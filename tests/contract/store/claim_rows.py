@@ -46,6 +46,7 @@ def add_host(database: Database, name: str, *, places: int = 4, **facts: Any) ->
         "traits": "[]",
         "draining": 0,
         "quarantine": "",
+        "probation": "",
         "failures": 0,
         "aggregates": "[]",
         "hardware": "",
@@ -73,7 +74,8 @@ def add_builds(
             state=facts.get("state", OperationState.SCHEDULING),
             attempt=attempt,
             excluded_hosts=facts.get("excluded_hosts", ()),
-            request_id="req-1",
+            params=facts.get("params", {}),
+            request_id=facts.get("request_id", "req-1"),
             created_at=NOW,
         )
         for each in ids

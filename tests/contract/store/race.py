@@ -46,6 +46,7 @@ class Race:
 
     places: dict[str, int]
     winners: int
+    probation: str = ""  # of its hosts
     policy: GroupPolicy | None = None
     hardware: HardwareAsk = field(default_factory=HardwareAsk)
     offer: Hardware = field(default_factory=Hardware)
@@ -63,6 +64,7 @@ RACES = {
     "the one host of a group that keeps together": Race(
         places={"a": 8, "b": 8, "c": 8}, winners=RACERS, policy=GroupPolicy.AFFINITY
     ),
+    "one try of a host on probation": Race(places={"a": 8}, winners=1, probation="one build tries it"),
     "one PCI device": Race(
         places={"a": 8},
         winners=1,
@@ -142,7 +144,7 @@ def _places(database: Database) -> list[tuple[str, str, int | None, str]]:
 
 def prepare(database: Database, race: Race) -> None:
     for name, places in race.places.items():
-        add_host(database, name, places=places, hardware=codec.to_json(race.offer))
+        add_host(database, name, places=places, hardware=codec.to_json(race.offer), probation=race.probation)
     if race.policy is not None:
         add_group(database, "g", race.policy)
     add_builds(database, [f"o{number}" for number in range(RACERS)])
@@ -152,9 +154,8 @@ def begin_again(database: Database) -> None:
     """Empty hosts, and every operation back in ``scheduling``."""
     with database.write() as conn:
         conn.execute(delete(allocation))
-        conn.execute(
-            update(host_capacity).values(used_vcpus=0, used_memory_mib=0, used_disk_gib=0, change=change_stamp(conn))
-        )
+        empty = {"used_vcpus": 0, "used_memory_mib": 0, "used_disk_gib": 0, "quarantine": ""}
+        conn.execute(update(host_capacity).values(change=change_stamp(conn), **empty))
         conn.execute(update(operation).values(state="scheduling", host="", dispatched_at=None))
 
 

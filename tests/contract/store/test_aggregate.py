@@ -9,10 +9,13 @@ import pytest
 
 from drover import errors
 from drover.conf.times import TimeSettings
+from drover.db import host as host_rows
 from drover.db import host_table, quarantine, server_group
 from drover.db.engine import Database
 from drover.objects import codec
 from drover.objects.group import Aggregate, AggregateChange, GroupPolicy, Hints, HostAggregate, ServerGroup
+from drover.objects.host import Fence
+from drover.objects.page import HostFilter, HostState
 from drover.runtime.threads import ThreadRuntime
 from drover.states import Action
 from tests.contract.store.test_claim_race import THREADS, at_once
@@ -64,6 +67,36 @@ def test_an_aggregate_comes_changes_and_goes(fleet: Fleet) -> None:
         fleet.api.aggregate_remove_host(CTX, "a", name)
     assert copied(fleet, "h1") == []
     assert fleet.api.aggregate_delete(CTX, "a").name == "a"
+
+
+def test_hosts_are_listed_by_what_they_are_in(fleet: Fleet) -> None:
+    fleet.api.aggregate_create(CTX, Aggregate(id="", name="ssd"))
+    fleet.api.aggregate_create(CTX, Aggregate(id="", name="east", availability_zone="az1"))
+    fleet.api.aggregate_add_host(CTX, "ssd", "h1")
+    fleet.api.aggregate_add_host(CTX, "ssd", "h2")
+    fleet.api.aggregate_add_host(CTX, "east", "h2")
+    fleet.api.host_set_enabled(CTX, "h1", enabled=False, reason="disk")
+    fleet.api.host_set_draining(CTX, "h3", draining=True)
+    with fleet.database.write() as conn:
+        host_rows.fence(conn, "h3", Fence(reason="off", by="me", at=T0))
+    expected = {
+        HostFilter(): HOSTS,
+        HostFilter(state=HostState.UP): ("h1", "h2"),
+        HostFilter(state=HostState.DOWN): (),
+        HostFilter(state=HostState.FENCED): ("h3",),
+        HostFilter(state=HostState.DISABLED): ("h1",),
+        HostFilter(state=HostState.DRAINING): ("h3",),
+        HostFilter(state=HostState.QUARANTINE): (),
+        HostFilter(aggregate="ssd"): ("h1", "h2"),
+        HostFilter(availability_zone="az1"): ("h2",),
+        HostFilter(aggregate="ssd", availability_zone="az1", state=HostState.UP): ("h2",),
+        HostFilter(availability_zone="az2"): (),
+        HostFilter(name="h"): HOSTS,
+        HostFilter(name="H"): (),
+        HostFilter(limit=2): ("h1", "h2"),
+        HostFilter(limit=2, marker="h2"): ("h3",),
+    }
+    assert {query: tuple(it.name for it in fleet.api.host_list(CTX, query)) for query in expected} == expected
 
 
 def test_a_group_comes_gets_members_and_goes(fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ from drover import errors
 from drover.db import address, catalog
 from drover.db.engine import Database
 from drover.objects.catalog import Flavor, Keypair, Network, NetworkKind
+from drover.objects.page import ListFilter
 from drover.rpc.context import RequestContext
 from drover.runtime.threads import ThreadRuntime
 
@@ -76,15 +77,34 @@ def test_keypairs_belong_to_a_project(workflow: CatalogWorkflow, db: Database) -
         workflow.keypair_delete(CTX, "k")
 
 
+def test_lists_come_in_pages(workflow: CatalogWorkflow) -> None:
+    for n, name in enumerate(("b1", "a2", "a1", "a%")):
+        workflow.flavor_create(CTX, replace(SMALL, name=name))
+        workflow.network_create(CTX, replace(NET, name=name, cidr=f"10.{n}.0.0/24"))
+        workflow.keypair_create(CTX, name, KEY)
+        workflow.keypair_create(OTHER, name, KEY)
+    for ask in (workflow.flavor_list, workflow.network_list, workflow.keypair_list):
+        names = [it.name for it in ask(CTX)]
+        assert sorted(names) == ["a%", "a1", "a2", "b1"]
+        first = ask(CTX, ListFilter(limit=3))
+        rest = ask(CTX, ListFilter(limit=3, marker=first[-1].name))
+        assert [it.name for it in (*first, *rest)] == names
+        assert {it.name for it in ask(CTX, ListFilter(name="a"))} == {"a%", "a1", "a2"}
+        assert [it.name for it in ask(CTX, ListFilter(name="a%"))] == ["a%"]
+        assert ask(CTX, ListFilter(name="A")) == ()
+        with pytest.raises(errors.BadInput, match="0 to 1000 rows"):
+            ask(CTX, ListFilter(limit=-1))
+
+
 def test_names_are_taken_once(workflow: CatalogWorkflow) -> None:
     workflow.flavor_create(CTX, SMALL)
     workflow.network_create(CTX, NET)
     workflow.keypair_create(CTX, "k", KEY)
-    with pytest.raises(errors.NameTaken, match="a flavor named 'small'"):
+    with pytest.raises(errors.NameTaken, match="another flavor is named 'small'"):
         workflow.flavor_create(CTX, replace(SMALL, vcpus=1))
-    with pytest.raises(errors.NameTaken, match="a network named 'net'"):
+    with pytest.raises(errors.NameTaken, match="another network is named 'net'"):
         workflow.network_create(CTX, NET)
-    with pytest.raises(errors.NameTaken, match="a keypair named 'k'"):
+    with pytest.raises(errors.NameTaken, match="another keypair is named 'k'"):
         workflow.keypair_create(CTX, "k", KEY)
     assert len(workflow.network_list(CTX)) == len(workflow.flavor_list(CTX)) == 1
 

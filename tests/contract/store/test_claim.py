@@ -16,6 +16,7 @@ from drover.db.claim import Claim, ClaimState, Outcome
 from drover.db.engine import Database
 from drover.db.schema import allocation, host_capacity, image, instance
 from drover.db.schema import operation as operation_table
+from drover.db.waiting import Waiting, scheduling, together, waiting
 from drover.objects.catalog import Flavor
 from drover.objects.host import Resources
 from drover.states import OperationState
@@ -155,6 +156,23 @@ def test_a_host_that_changed_since_it_was_chosen_is_not_taken(db: Database, fact
     assert states(db) == {"o1": ("scheduling", "")}
 
 
+def test_one_claim_takes_a_host_on_probation_and_closes_it(db: Database) -> None:
+    add_host(db, "a", places=3, probation="a build tries it now")
+    add_host(db, "b", places=3)
+    add_builds(db, ["o1", "o2", "o3", "o4", "o5"])
+    assert found(make(db, *(ask_for(each, "a", "b") for each in ("o1", "o2", "o3")), ask_for("o4", "a"))) == [
+        (ClaimState.CLAIMED, "a"),
+        (ClaimState.CLAIMED, "b"),
+        (ClaimState.CLAIMED, "b"),
+        (ClaimState.LOST, ""),
+    ]
+    assert found(make(db, ask_for("o5", "a"))) == [(ClaimState.LOST, "")]
+    with db.read() as conn:
+        shown = {row.host: row.quarantine for row in conn.execute(select(host_capacity))}
+    assert shown == {"a": "a build tries it now", "b": ""}
+    assert used(db) == {"a": ASK, "b": times(ASK, 2)} == sums(db)
+
+
 def test_an_overdrawn_resource_does_not_hinder_who_asks_nothing_of_it(db: Database) -> None:
     add_host(db, "a", used_disk_gib=99)
     add_builds(db, ["o1"])
@@ -238,11 +256,11 @@ def test_what_waits_is_read_oldest_first_with_all_that_matters(db: Database) -> 
         later = to_iso(NOW + timedelta(seconds=1))
         conn.execute(update(operation_table).where(operation_table.c.id == "o1").values(created_at=later))
     with db.read() as conn:
-        waiting = claim.waiting(conn, ["o1", "o2", "done", "unknown"])
-        assert claim.scheduling(conn, 10) == ["o2", "o3", "o1"]
-        assert claim.scheduling(conn, 1) == ["o2"]
-    assert [each.operation_id for each in waiting] == ["o2", "o1"]
-    assert waiting[0] == claim.Waiting(
+        waits = waiting(conn, ["o1", "o2", "done", "unknown"])
+        assert scheduling(conn, 10) == ["o2", "o3", "o1"]
+        assert scheduling(conn, 1) == ["o2"]
+    assert [each.operation_id for each in waits] == ["o2", "o1"]
+    assert waits[0] == Waiting(
         operation_id="o2",
         attempt=4,
         instance_uuid="i-o2",
@@ -263,8 +281,28 @@ def test_what_waits_is_read_oldest_first_with_all_that_matters(db: Database) -> 
 def test_an_instance_without_its_image_still_waits(db: Database) -> None:
     add_builds(db, ["o1"])
     with db.read() as conn:
-        (waiting,) = claim.waiting(conn, ["o1"])
-    assert (waiting.architecture, waiting.virt_type, waiting.virtual_size_bytes) == ("", "", 0)
+        (waits,) = waiting(conn, ["o1"])
+    assert (waits.architecture, waits.virt_type, waits.virtual_size_bytes) == ("", "", 0)
+
+
+def test_those_of_one_request_are_found_by_any_of_them(db: Database) -> None:
+    many = {"count": "3", "min_count": "2"}
+    add_builds(db, ["a1", "a2", "a3"], params=many, request_id="req-a")
+    add_builds(db, ["b1", "b2"], params={"count": "2", "min_count": "2"}, request_id="req-b")
+    add_builds(db, ["b3"], params=many, request_id="req-b", state=OperationState.RUNNING)
+    add_builds(db, ["c1"], params=many, request_id="req-c", attempt=2)
+    add_builds(db, ["d1"])
+    with db.read() as conn:
+        first, *others = waiting(conn, ["a2", "b1", "b2", "c1", "d1"])
+        assert (first.operation_id, first.count, first.min_count) == ("a2", 3, 2)
+        assert [(each.operation_id, each.count, each.min_count) for each in others] == [
+            ("b1", 2, 2),
+            ("b2", 2, 2),
+            ("c1", 1, 1),
+            ("d1", 1, 1),
+        ]
+        assert together(conn, [first, *others]) == {"a1", "a2", "a3"}
+        assert together(conn, others) == set()
 
 
 def test_a_claim_stamps_the_hosts_it_changed(db: Database) -> None:

@@ -13,6 +13,7 @@ from drover.db.claim_write import Won
 from drover.db.engine import Database
 from drover.db.schema import allocation
 from drover.db.schema import server_group as group_table
+from drover.db.waiting import waiting
 from drover.objects.group import GroupPolicy, Hints, ServerGroup
 from drover.objects.host import Resources
 from drover.states import PlacementState
@@ -188,7 +189,7 @@ def test_what_waits_knows_where_its_group_and_its_neighbours_are(db: Database) -
     make(db, ask_for("o1", "a", group=group), ask_for("o2", "b", group=group))
     leave(db, "o2")
     with db.read() as conn:
-        first, second, third = claim.waiting(conn, ["n1", "n2", "n3"])
+        first, second, third = waiting(conn, ["n1", "n2", "n3"])
     assert first.group == group
     assert first.group_hosts == (("a", 1), ("b", 1))
     assert (first.same_hosts, first.different_hosts) == (("a",), ("b",))
@@ -208,5 +209,5 @@ def test_ones_own_remains_count_against_anti_affinity_only(
         assert claimed is not None
         operation.requeue(conn, claimed, exclude="a", owner="", until=NOW)
     with db.read() as conn:
-        (waiting,) = claim.waiting(conn, ["o1"])
-    assert waiting.group_hosts == counted
+        (waits,) = waiting(conn, ["o1"])
+    assert waits.group_hosts == counted

@@ -11,6 +11,7 @@ from drover import errors
 from drover.db import image as rows
 from drover.db.engine import Database
 from drover.objects.catalog import Image, ImageFormat, ImageStatus
+from drover.objects.page import ImageFilter
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -93,6 +94,19 @@ def test_the_list_begins_with_the_oldest(db: Database) -> None:
     put(db, an_image(3), an_image(1), an_image(2))
     with db.read() as conn:
         assert [image.id for image in rows.list_all(conn)] == [an_image(n).id for n in (3, 1, 2)]
+
+
+def test_pages_hold_every_image_once_also_with_equal_times(db: Database) -> None:
+    for number in (5, 2, 4, 1, 3):
+        put(db, an_image(number, name=f"{'Web' if number == 3 else 'web'}-{number}"))  # all at one time
+    seen: list[str] = []
+    with db.read() as conn:
+        for _ in range(3):
+            query = ImageFilter(limit=2, marker=seen[-1] if seen else "")
+            seen += [image.id for image in rows.list_all(conn, query)]
+        assert seen == [an_image(number).id for number in (1, 2, 3, 4, 5)]
+        assert [image.name for image in rows.list_all(conn, ImageFilter(name="Web"))] == ["Web-3"]
+        assert rows.list_all(conn, ImageFilter(status=ImageStatus.ACTIVE)) == ()
 
 
 def test_only_a_queued_image_becomes_active_or_refused_and_only_once(db: Database) -> None:

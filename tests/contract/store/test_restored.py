@@ -20,11 +20,12 @@ from drover.objects.preview import Cure, Settlement
 from drover.objects.sync import SyncRequest
 from drover.rpc.conductor import Alarm
 from drover.runtime.threads import ThreadRuntime
-from drover.states import Action, OperationState, PlacementState, VmState
+from drover.states import Action, OperationState, PlacementState, PowerState, VmState
 from tests.contract.store.conftest import SETTINGS
 from tests.contract.store.test_conductor import ordered
-from tests.contract.store.test_operator import built, execute, placements, show
+from tests.contract.store.test_operator import built, codes, execute, placements, show
 from tests.functional.conductor.conftest import CTX, Fleet, PlayedAgent
+from tests.functional.conductor.test_event import see
 
 NOW = datetime(2031, 1, 2, tzinfo=UTC)
 #: nothing happens by itself
@@ -116,8 +117,36 @@ def test_what_was_under_way_ends_and_placements_stay(reopen: Open, runtime: Thre
         assert show(fleet, stopping) == (VmState.ACTIVE, ""), "what its host shows decides"
         for uuid in (deleting, *waiting.instance_uuids, *placed.instance_uuids):
             assert show(fleet, uuid) == (VmState.ERROR, "OutcomeUnknown")
-        assert placements(fleet) == before
-        assert before[placed.instance_uuids[0]] is PlacementState.PERMITTED
+        [built_or_not] = placed.instance_uuids
+        assert before.pop(built_or_not) is PlacementState.PERMITTED
+        after = placements(fleet)
+        assert after.pop(built_or_not) is PlacementState.ACTIVE, "it may be there"
+        assert after == before
+
+
+@pytest.mark.parametrize("state", ["reserved", "held", "permitted"])
+def test_what_was_being_built_is_taken_over_once_its_host_shows_it(
+    reopen: Open, runtime: ThreadRuntime, state: str
+) -> None:
+    with serving(reopen(), runtime, prepared=False) as fleet:
+        agent = fleet.agent()
+        placed = fleet.create("vm")
+        fleet.place(placed, tell=False)
+        execute(fleet, f"UPDATE allocation SET state = '{state}'")
+    settle(reopen)
+    with serving(reopen(), runtime) as fleet:
+        agent.fleet = fleet
+        agent.register()
+        [uuid] = placed.instance_uuids
+        with pytest.raises(errors.CureRefused, match="h1 has not reported it yet"):
+            fleet.api.instance_recover(CTX, uuid, Cure.RESET, dry_run=False)
+        with pytest.raises(errors.CureRefused, match="h1 holds it"):
+            fleet.api.instance_recover(CTX, uuid, Cure.RETRY, dry_run=False)
+        see(agent, uuid, PowerState.RUNNING)
+        fleet.api.instance_recover(CTX, uuid, Cure.RESET, dry_run=False)
+        it = fleet.api.instance_show(CTX, uuid)
+        assert (it.vm_state, it.host, it.fault) == (VmState.ACTIVE, "h1", None)
+        assert codes(fleet) == set()
 
 
 def test_it_is_done_once_however_often(reopen: Open, runtime: ThreadRuntime) -> None:

@@ -23,7 +23,8 @@ def life(db: Database, runtime: ThreadRuntime) -> Iterator[Life]:
         owner_lease_s=0.5,
         reclaim_instance_interval_s=3600,
         sync_interval_s=0.5,
-        rpc_timeout_s=1.0,
+        lease_factor=0.1,
+        rpc_timeout_s=0.5,
     )
     fleet = Fleet(db, runtime, times)
     fleet.prepare()

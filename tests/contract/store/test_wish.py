@@ -12,6 +12,7 @@ from drover import errors
 from drover.db import catalog, claim, image, wish
 from drover.db.engine import Database
 from drover.db.schema import allocation, instance, operation
+from drover.db.waiting import waiting
 from drover.db.wish import Placed
 from drover.objects.catalog import Flavor, Image, ImageStatus
 from drover.objects.group import GroupPolicy, Hints
@@ -51,7 +52,7 @@ def change(db: Database, table: Any, **values: Any) -> None:
 
 def test_an_operation_asks_the_same_whatever_its_state(db: Database) -> None:
     with db.read() as conn:
-        (waits,) = claim.waiting(conn, ["o3"])
+        (waits,) = waiting(conn, ["o3"])
         assert wish.of_operation(conn, "o3") == waits
         placed = wish.of_operation(conn, "o1")
         with pytest.raises(errors.OperationNotFound):

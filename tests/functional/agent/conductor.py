@@ -16,6 +16,9 @@ from tests.functional.agent.life import PATIENCE_S
 
 __all__ = ["Conductor", "Network"]
 
+#: an idle agent syncs so often: tests wait for syncs that bring nothing
+NEXT_SYNC_S = 0.02
+
 
 class Network:
     """A fault policy that loses what it is told to lose."""
@@ -64,7 +67,9 @@ class Conductor:
                 raise errors.HostNameTaken(host=registration.identity.host, known=self.taken_by, claimed="me")
             self.session += 1
             self.registrations.append(registration)
-            return RegisterReply(session=self.session, deployment_id=DEPLOYMENT, lease_s=self.lease_s, next_sync_s=0.2)
+            return RegisterReply(
+                session=self.session, deployment_id=DEPLOYMENT, lease_s=self.lease_s, next_sync_s=NEXT_SYNC_S
+            )
 
     def sync(self, ctx: RequestContext, request: SyncRequest) -> SyncReply:
         with self._changed:
@@ -85,7 +90,7 @@ class Conductor:
                 leaving=tuple(Leaving(instance_uuid=uuid, epoch=epoch) for uuid, epoch in sorted(self.leaving)),
                 orders=self._orders(request) if self.hands_out else (),
                 lease_s=self.lease_s,
-                next_sync_s=0.2,
+                next_sync_s=NEXT_SYNC_S,
             )
             self._changed.notify_all()
             return reply

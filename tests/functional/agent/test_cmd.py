@@ -54,7 +54,7 @@ def test_waits_for_a_broker_and_leaves_when_asked(tmp_path: Path) -> None:
     file = config(
         tmp_path,
         f"[agent]\nhost = h1\ndriver = fake\nstate_dir = {tmp_path / 'state'}\n"
-        "[bus]\ntransport_url = rabbit://nobody:nothing@127.0.0.1:1/none\nsend_retries = 0\n",
+        "[bus]\ntransport_url = rabbit://nobody:nothing@127.0.0.1:1/none\nsend_retries = 0\n[times]\nrpc_timeout_s = 0.5\n",
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "agent.cmd", "--config-file", file], stderr=subprocess.PIPE, text=True

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from drover import errors
+from drover.clock import to_iso
 from drover.objects.audit import AuditReport, Finding, Healed, PurgeReport
 from drover.objects.catalog import Flavor, Image, Keypair, Network
 from drover.objects.guest import Diagnostics
 from drover.objects.host import Fence, Host
 from drover.objects.instance import CreateReply, CreateRequest, Instance, InstanceFilter, InstancePage
 from drover.objects.operation import ErrorInfo, Operation, OperationFilter, OperationPage, Trace
+from drover.objects.page import EVERY, EVERY_HOST, EVERY_IMAGE, HostFilter, ImageFilter, ListFilter
 from drover.objects.preview import Cure, HostChange, Recovery
 from drover.objects.update import InstanceUpdate
 from drover.rpc.agent import ConsoleLog
@@ -36,6 +38,16 @@ from tests.functional.cli.sample import (
     succeeded,
 )
 
+T = TypeVar("T")
+
+
+def of_page(values: list[T], query: ListFilter) -> tuple[T, ...]:
+    """By name and marker; of the rest a script knows nothing."""
+    marks = [str(getattr(it, "id" if isinstance(it, Image) else "name")) for it in values]
+    begin = marks.index(query.marker) + 1 if query.marker else 0
+    found = [it for it in values[begin:] if str(getattr(it, "name", "")).startswith(query.name)]
+    return tuple(found[: query.limit or None])
+
 
 class Scripted:
     """Keeps what it was asked in :attr:`asked`; tests set its lists beforehand."""
@@ -58,6 +70,7 @@ class Scripted:
         self.recovery = RECOVERY
         self.findings: tuple[Finding, ...] = FINDINGS
         self.purges = 1  # calls that a purge takes
+        self.purged = {"operation": 500, "instance": 0}  # by each
 
     def asked_of(self, method: str) -> list[dict[str, Any]]:
         return [arguments for name, arguments in self.asked if name == method]
@@ -156,9 +169,9 @@ class Scripted:
 
     # the fleet
 
-    def host_list(self, ctx: RequestContext) -> tuple[Host, ...]:
-        self._note("host_list", ctx)
-        return tuple(self.hosts)
+    def host_list(self, ctx: RequestContext, query: HostFilter = EVERY_HOST) -> tuple[Host, ...]:
+        self._note("host_list", ctx, query=query)
+        return of_page(self.hosts, query)
 
     def host_show(self, ctx: RequestContext, host: str) -> Host:
         self._note("host_show", ctx, host=host)
@@ -179,7 +192,7 @@ class Scripted:
         return (Service(kind="conductor", name="c1", version="0.1.0", up=True),)
 
     def alarm_list(self, ctx: RequestContext) -> tuple[Alarm, ...]:
-        return (Alarm(kind="orphan-domain", subject="host-2", detail="epoch above the record", at="2025-11-22"),)
+        return (Alarm(kind="orphan-domain", subject="host-2", detail="epoch above the record", at=to_iso(NOW)),)
 
     # operators
 
@@ -229,7 +242,7 @@ class Scripted:
         self._note("purge", ctx, before_days=before_days, dry_run=dry_run)
         if not dry_run:
             self.purges -= 1
-        return PurgeReport(rows={"operation": 500, "instance": 0}, more=not dry_run and self.purges > 0)
+        return PurgeReport(rows=dict(self.purged), more=not dry_run and self.purges > 0)
 
     # catalog
 
@@ -240,8 +253,9 @@ class Scripted:
         self.flavors.append(flavor)
         return flavor
 
-    def flavor_list(self, ctx: RequestContext) -> tuple[Flavor, ...]:
-        return tuple(self.flavors)
+    def flavor_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Flavor, ...]:
+        self._note("flavor_list", ctx, query=query)
+        return of_page(self.flavors, query)
 
     def flavor_delete(self, ctx: RequestContext, flavor: str) -> Flavor:
         self._note("flavor_delete", ctx, flavor=flavor)
@@ -256,8 +270,9 @@ class Scripted:
         self.images.append(image)
         return image
 
-    def image_list(self, ctx: RequestContext) -> tuple[Image, ...]:
-        return tuple(self.images)
+    def image_list(self, ctx: RequestContext, query: ImageFilter = EVERY_IMAGE) -> tuple[Image, ...]:
+        self._note("image_list", ctx, query=query)
+        return of_page(self.images, query)
 
     def image_show(self, ctx: RequestContext, image: str) -> Image:
         for it in self.images:
@@ -273,8 +288,9 @@ class Scripted:
         self.networks.append(network)
         return network
 
-    def network_list(self, ctx: RequestContext) -> tuple[Network, ...]:
-        return tuple(self.networks)
+    def network_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Network, ...]:
+        self._note("network_list", ctx, query=query)
+        return of_page(self.networks, query)
 
     def network_delete(self, ctx: RequestContext, network: str) -> Network:
         raise errors.InUse(what="network", ref=network, users="web-1")
@@ -284,8 +300,9 @@ class Scripted:
         self.keypairs.append(Keypair(name=name, public_key=public_key, fingerprint="SHA256:abc"))
         return self.keypairs[-1]
 
-    def keypair_list(self, ctx: RequestContext) -> tuple[Keypair, ...]:
-        return tuple(self.keypairs)
+    def keypair_list(self, ctx: RequestContext, query: ListFilter = EVERY) -> tuple[Keypair, ...]:
+        self._note("keypair_list", ctx, query=query)
+        return of_page(self.keypairs, query)
 
     def keypair_delete(self, ctx: RequestContext, name: str) -> Keypair:
         raise errors.KeypairNotFound(ref=name)

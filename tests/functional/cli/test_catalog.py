@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from drover.objects.catalog import ImageStatus, Keypair
 from tests.functional.cli.conftest import Drover, Flaky
+from tests.functional.cli.sample import DEBIAN, LAN, SMALL
 from tests.functional.cli.scripted import Scripted
 
 FLAVOR = ("flavor", "create", "tiny", "--vcpus", "1", "--memory", "64")
@@ -33,7 +36,7 @@ def test_a_name_that_another_took_stays_refused_on_repeat(drover: Drover, bus: F
     bus.unsent.append("flavor_create")
     result = drover("flavor", "create", "small", "--vcpus", "1", "--memory", "64")
     assert result.status == 4
-    assert result.err == "error: NameTaken: a flavor named 'small' exists already\n"
+    assert result.err == "error: NameTaken: another flavor is named 'small'\n"
 
 
 def test_a_repeated_delete_whose_answer_was_lost_is_done(drover: Drover, scripted: Scripted, bus: Flaky) -> None:
@@ -65,6 +68,31 @@ def test_keypair_create_reads_a_file(drover: Drover, scripted: Scripted, tmp_pat
     assert [key.public_key for key in scripted.keypairs] == [KEY]
     assert "SHA256:abc" in drover("keypair", "list").out
     assert drover("keypair", "delete", "you").status == 3
+
+
+def test_lists_are_filtered_and_paged(drover: Drover, scripted: Scripted) -> None:
+    scripted.flavors = [replace(SMALL, name=f"f{n}") for n in range(3)]
+    scripted.networks = [replace(LAN, name=f"n{n}") for n in range(3)]
+    scripted.keypairs = [Keypair(name=f"k{n}", public_key=KEY, fingerprint="SHA256:abc") for n in range(3)]
+    scripted.images = [replace(DEBIAN, id=f"i{n}", name="same") for n in range(3)]
+    for kind, mark, begin in (
+        ("flavor", "name", "f"),
+        ("network", "name", "n"),
+        ("keypair", "name", "k"),
+        ("image", "id", ""),
+    ):
+        page = drover(kind, "list", "--limit", "2", "--name", begin, "--format", "json")
+        first, second = (row[mark] for row in json.loads(page.out))
+        assert page.err == f"warning: there are more: --marker {second}, or --all\n"
+        last = drover(kind, "list", "--limit", "2", "--marker", second, "--format", "json")
+        everything = drover(kind, "list", "--limit", "2", "--all", "--format", "json")
+        assert [first, second, *(row[mark] for row in json.loads(last.out))] == [
+            row[mark] for row in json.loads(everything.out)
+        ]
+        assert (last.err, everything.err) == ("", "")
+        assert json.loads(drover(kind, "list", "--name", "z", "--format", "json").out) == []
+    assert drover("image", "list", "--status", "active").status == 0
+    assert scripted.asked_of("image_list")[-1]["query"].status is ImageStatus.ACTIVE
 
 
 def test_image_by_url(drover: Drover, scripted: Scripted) -> None:

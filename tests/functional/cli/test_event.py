@@ -8,11 +8,15 @@ import pytest
 
 from drover.cli import main
 from drover.cli.session import Session
-from drover.objects.event import host_event
+from drover.objects.event import Event, EventKind, host_event
 from tests.functional.conductor.conftest import CTX, Fleet, fleet, settings, times
 from tests.machine import wait_until
+from tests.unit.agent.manual import manual_runtime
 
 __all__ = ["fleet", "settings", "times"]
+
+#: nothing that anybody asked for
+OF_OTHERS = Event(kind=EventKind.OPERATION, subject="theirs", project_id="others", state="running")
 
 
 def run(fleet: Fleet, *arguments: str) -> int:
@@ -37,19 +41,25 @@ def test_the_past_is_that_of_the_journal(fleet: Fleet, capsys: pytest.CaptureFix
     event = json.loads(line)
     assert (event["version"], event["kind"], event["name"], event["state"]) == (1, "operation", "db", "scheduling")
     assert run(fleet, "events", "--kind", "host") == 0
-    assert capsys.readouterr().out == ""
+    told = capsys.readouterr()
+    assert (told.out, told.err.partition(":")[0]) == ("", "warning")
+    assert "no history of kind host" in told.err
     assert run(fleet, "events", "--instance", "nope") == 3
 
 
 def follow(fleet: Fleet, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """The lines of ``--follow``, which sees what is told while it runs."""
+    """The lines of ``--follow``, which sees what is told while it runs. Its time is over when it has shown them."""
     status: list[int] = []
-    task = fleet.runtime.spawn(
-        "follow", lambda: status.append(run(fleet, "events", "--follow", "--timeout", "5", *arguments))
-    )
+    runtime, clock = manual_runtime()
+    session = Session(bus=fleet.bus, runtime=runtime)
+    line = ("events", "--follow", "--timeout", "60", *arguments)
+    task = fleet.runtime.spawn("follow", lambda: status.append(main.run(line, session)))
     wait_until(lambda: fleet.events._waiting, "the reader")
     fleet.create("web")
     fleet.events.publish([host_event("h1", "down")])
+    wait_until(lambda: fleet.events._waiting, "the reader, for more")
+    clock.pass_by(60.0)
+    fleet.events.publish([OF_OTHERS])
     assert task.join(60)
     assert status == [0]
     return capsys.readouterr().out.splitlines()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 
+from drover.cli.page import ROWS
+from drover.objects.page import HostFilter, HostState
 from tests.functional.cli.conftest import Drover
-from tests.functional.cli.sample import NOW, instance, operation
+from tests.functional.cli.sample import NOW, host, instance, operation
 from tests.functional.cli.scripted import Scripted
 
 
@@ -16,6 +18,41 @@ def test_host_list_and_show(drover: Drover) -> None:
     shown = drover("host", "show", "host-1").out
     assert "5000 of 15872 MiB claimed (32%)" in shown
     assert "(total 16384 - reserved 512) x 1" in shown
+
+
+def test_a_host_list_is_filtered_by_the_conductor(drover: Drover, scripted: Scripted) -> None:
+    options = ("--name", "host-", "--state", "disabled", "--zone", "az1", "--aggregate", "ssd", "--marker", "host-1")
+    assert "host-2" in drover("host", "list", *options).out
+    assert scripted.asked_of("host_list") == [
+        {
+            "query": HostFilter(
+                name="host-",
+                state=HostState.DISABLED,
+                availability_zone="az1",
+                aggregate="ssd",
+                marker="host-1",
+                limit=ROWS,
+            )
+        }
+    ]
+    refused = drover("host", "list", "--state", "sideways")
+    assert refused.status == 2
+    assert "'sideways'" in refused.err
+
+
+def test_a_large_fleet_comes_in_several_messages(drover: Drover, scripted: Scripted) -> None:
+    scripted.hosts = [host(n) for n in range(1000, 1000 + 2 * ROWS)]
+    page = drover("host", "list", "--format", "json")
+    assert len(json.loads(page.out)) == 100
+    assert page.err == "warning: there are more: --marker host-1099, or --all\n"
+    rest = drover("host", "list", "--limit", "1000", "--marker", "host-1099", "--format", "json")
+    assert [it["name"] for it in json.loads(rest.out)] == [f"host-{n}" for n in range(1100, 1200)]
+    assert rest.err == ""
+
+    everything = drover("host", "list", "--all", "--format", "json")
+    assert [it["name"] for it in json.loads(everything.out)] == [it.name for it in scripted.hosts]
+    assert everything.err == ""
+    assert all(asked["query"].limit == ROWS for asked in scripted.asked_of("host_list"))
 
 
 def test_host_enable_disable_adopt(drover: Drover, scripted: Scripted) -> None:
@@ -43,7 +80,9 @@ def test_unknown_host(drover: Drover) -> None:
 
 def test_services_and_alarms(drover: Drover) -> None:
     assert json.loads(drover("service", "list", "--format", "json").out)[0]["name"] == "c1"
-    assert "orphan-domain" in drover("alarm", "list").out
+    alarms = drover("alarm", "list").out
+    assert "orphan-domain" in alarms
+    assert f"{NOW:%Y-%m-%d %H:%M:%S}Z" in alarms
 
 
 def test_operations(drover: Drover, scripted: Scripted) -> None:

@@ -60,3 +60,12 @@ def test_the_deployment_units_end_only_the_agent_itself() -> None:
         unit = (ROOT / "etc" / "systemd" / f"drover-{name}.service").read_text()
         assert "Restart=always" in unit
         assert "LimitNOFILE=" in unit
+
+
+def test_units_do_not_take_each_others_directories() -> None:
+    # systemd gives a StateDirectory, with all that is in it, to the unit's user: of two units the last to start has it.
+    for name in ("conductor", "scheduler"):
+        unit = (ROOT / "etc" / "systemd" / f"drover-{name}.service").read_text()
+        assert "User=drover" in unit
+        given = [line.partition("=")[2].split() for line in unit.splitlines() if line.startswith("StateDirectory=")]
+        assert all("/" in directory for directories in given for directory in directories)

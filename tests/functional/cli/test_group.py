@@ -90,9 +90,9 @@ def test_where_an_instance_is_to_go(drover: Drover, fleet: Fleet) -> None:
 def test_what_waits_is_marked(drover: Drover, fleet: Fleet) -> None:
     reply = fleet.create("vm", networks=(), hints=Hints(wait=True))
     with fleet.database.write() as conn:
-        conn.exec_driver_sql("UPDATE operation SET waits = 'of 1 hosts memory refused 1'")
+        conn.exec_driver_sql("UPDATE operation SET waits = 'of 1 host memory refused 1'")
     assert "scheduling (waits)" in drover("operation", "list")
-    assert "of 1 hosts memory refused 1" in drover("operation", "show", reply.operation_ids[0])
+    assert "of 1 host memory refused 1" in drover("operation", "show", reply.operation_ids[0])
 
 
 def test_properties_of_images_and_flavors(drover: Drover, fleet: Fleet) -> None:

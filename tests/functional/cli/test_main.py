@@ -119,6 +119,22 @@ def test_debug_adds_the_traceback(drover: Drover) -> None:
     assert result.err.splitlines()[-1] == "error: HostNotFound: no host 'nope'"
 
 
+def test_a_person_without_a_configuration_is_told_so(
+    bus: Flaky, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DROVER_CONFIG", raising=False)
+    words = "no configuration file was found; name one by --config-file or DROVER_CONFIG"
+    for watched in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda watched=watched: watched)
+        session = Session(runtime=ThreadRuntime())
+        session._bus = bus  # as if it had come by the configuration
+        bus.unsent += ["host_list"] * 10
+        assert main.run(["host", "list", "--timeout", "0.1"], session) == 6
+        err = capsys.readouterr().err
+        assert "BusUnavailable" in err
+        assert (words in err) == (watched and not Path("/etc/drover/drover.conf").exists())
+
+
 def test_a_second_try_is_told_to_a_person_only(terminal: Drover, drover: Drover, bus: Flaky) -> None:
     bus.unsent.append("host_list")
     assert "trying again" in terminal("host", "list").out

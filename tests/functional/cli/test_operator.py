@@ -162,6 +162,15 @@ def test_a_person_sees_what_would_change(drover: Drover, monkeypatch: pytest.Mon
     assert "Is the machine of host-3 off, and will it stay off?" in result.err
 
 
+def test_a_person_who_says_no_is_told_that_nothing_was_done(
+    terminal: Drover, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types(monkeypatch, "n\n")
+    result = terminal(*FENCE)
+    assert (result.status, result.out.rstrip().endswith("nothing was done\x1b[0m")) == (130, True)
+    assert all(each["dry_run"] for each in scripted.asked_of("host_fence"))
+
+
 def test_a_fence_needs_a_reason_and_a_silent_host(drover: Drover, scripted: Scripted) -> None:
     assert drover("host", "fence", "host-3", "--yes").status == 2
     assert scripted.asked == []
@@ -191,6 +200,13 @@ def test_purge_goes_on_until_nothing_is_left(drover: Drover, scripted: Scripted)
     result = drover("db", "purge", "--before", "30", "--yes")
     assert (result.status, result.out) == (0, "removed: 1500 operation\n")
     assert drover("db", "purge", "--before", "0.5", "--yes").status == 2
+
+
+def test_a_purge_of_nothing_asks_nothing(drover: Drover, scripted: Scripted) -> None:
+    scripted.purged = {"operation": 0}
+    result = drover("db", "purge", "--before", "30")
+    assert (result.status, result.out) == (0, "nothing removed\n")
+    assert [each["dry_run"] for each in scripted.asked_of("purge")] == [True]
 
 
 # --- doctor --------------------------------------------------------------------------------------------------

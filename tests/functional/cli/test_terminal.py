@@ -68,6 +68,12 @@ def test_the_wider_the_terminal_the_more_columns(terminal: Drover, drover: Drove
     assert wide == titles(drover("instance", "list").out)
 
 
+def test_a_trace_has_bars_where_there_is_room_for_them(terminal: Drover) -> None:
+    narrow, wide = (ANSI.sub("", terminal("trace", "web-1", columns=columns).out) for columns in (60, 80))
+    assert "▏" in wide
+    assert re.sub("[▏█]+", "", wide).split() == narrow.split()
+
+
 def test_states_have_colours_on_a_terminal(terminal: Drover) -> None:
     assert "\x1b[32mactive" in terminal("instance", "list").out
 

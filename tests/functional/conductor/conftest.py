@@ -131,6 +131,7 @@ class Fleet:
     ) -> None:
         self.runtime = runtime
         self.database = database
+        self.times = times
         self.bus = EmbeddedBus(runtime)
         self.api = client(conductor.CONTRACT, self.bus)
         self.waiting = client(conductor.WAIT_CONTRACT, self.bus)

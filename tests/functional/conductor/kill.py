@@ -15,7 +15,6 @@ from conductor.waiter import Waiter
 from conductor.workflows.image import image_source, upload_target
 from drover.conf.conductor import ConductorSettings
 from drover.conf.depot import DepotSettings
-from drover.conf.times import TimeSettings
 from drover.db import deployment
 from drover.db.engine import Database
 from tests.functional.conductor.conftest import Fleet
@@ -63,7 +62,7 @@ def dying_core(fleet: Fleet, point: Point) -> Core:
         bus=fleet.bus,
         database=database,
         settings=ConductorSettings(),
-        times=TimeSettings(join_window_s=0.0),
+        times=fleet.times,
         orders=OrderBook(
             found.id,
             lambda image: image_source(image, settings, found.depot_key, clock.now()),

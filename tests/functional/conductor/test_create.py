@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from drover import errors
+from drover.objects.group import Hints
 from drover.rpc.bus import Address, Message
 from tests.functional.conductor.conftest import CTX, Fleet
 
@@ -73,6 +74,24 @@ def test_a_minimum_takes_what_the_network_has(fleet: Fleet) -> None:
     assert len(reply.instance_uuids) == 5
     with pytest.raises(errors.NoAddresses):
         fleet.create("more")
+
+
+@pytest.mark.parametrize(
+    ("request_", "params"),
+    [
+        ({"count": 1}, {}),
+        ({"count": 3}, {"count": "3", "min_count": "3"}),
+        ({"count": 3, "min_count": 2}, {"count": "3", "min_count": "2"}),
+        ({"count": 6, "min_count": 2}, {"count": "5", "min_count": "2"}),  # addresses for five
+        ({"count": 3, "hints": Hints(wait=True)}, {"count": "3", "min_count": "1"}),
+    ],
+)
+def test_builds_of_one_request_say_how_many_find_hosts_together(
+    fleet: Fleet, request_: dict[str, Any], params: dict[str, str]
+) -> None:
+    reply = fleet.create("web", **request_)
+    shown = [fleet.api.operation_show(CTX, each).params for each in reply.operation_ids]
+    assert shown == [params] * len(reply.names)
 
 
 def test_the_addresses_of_a_batch_are_all_different(fleet: Fleet) -> None:

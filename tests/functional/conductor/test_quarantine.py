@@ -133,6 +133,20 @@ def test_a_build_that_is_deleted_leaves_it_open_to_the_next(fleet: Fleet) -> Non
     until(fleet, lambda it: not it.quarantine, "another build")
 
 
+def test_one_build_may_try_it_however_many_want_to(fleet: Fleet) -> None:
+    agent = five(fleet)
+    fail(fleet, agent, 2)
+    until(fleet, lambda it: bool(it.quarantine), "quarantine")
+    until(fleet, lambda it: not it.quarantine, "the end of the rest")
+    reply = fleet.create("many", count=3, networks=())
+    fleet.place(reply)
+    states = [str(fleet.api.operation_show(CTX, op).state) for op in reply.operation_ids]
+    assert sorted(states) == ["dispatched", "scheduling", "scheduling"]
+    assert fleet.api.host_show(CTX, "h1").quarantine == "a build tries it now", "with the claim itself"
+    fleet.place(reply)
+    assert len(agent.sync().orders) == 1
+
+
 class TestLongRest:
     @pytest.fixture
     def settings(self) -> ConductorSettings:
@@ -157,8 +171,10 @@ class TestLongRest:
         it = until(fleet, lambda it: it.failures == 2, "its failures", "h2")
         assert not it.quarantine
         assert alarms(fleet) == [("FailingHost", "h1"), ("FailingHost", "h2")]
+        assert "it is not set aside: no more than 20% of the hosts may be" in fleet.api.alarm_list(CTX)[1].detail
         fleet.api.host_release(CTX, "h1")
         until(fleet, lambda it: bool(it.quarantine), "its turn", "h2")
+        assert "a build may try it after" in fleet.api.alarm_list(CTX)[0].detail
 
 
 class TestDeath:

@@ -14,7 +14,10 @@ from tests.functional.conductor.life import Life
 
 @pytest.fixture
 def times() -> TimeSettings:
-    return TimeSettings(join_window_s=0.0, reap_interval_s=0.1, lease_factor=0.1)
+    # Another boot of a host asks for an interval, a lease and a call.
+    return TimeSettings(
+        join_window_s=0.0, reap_interval_s=0.1, sync_interval_s=0.5, lease_factor=0.1, rpc_timeout_s=0.5
+    )
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from drover import errors
 from drover.conf.database import DatabaseSettings
@@ -106,6 +108,20 @@ def test_many_at_once_share_nothing(fleet: Whole, agent: PlayedAgent) -> None:
     cpus = [cpu for spec in specs if spec for cell in spec.hardware.cells for cpu in cell.cpus]
     assert sorted(cpus) == list(range(2, 10))
     assert len(reply.instance_uuids) == 4
+
+
+def test_an_audit_finds_what_two_hold_and_what_no_host_offers(fleet: Whole, agent: PlayedAgent) -> None:
+    for name in ("a", "b"):
+        order_of(fleet, agent, ask(fleet, name, "pinned"))
+    assert not {it.code for it in fleet.api.audit(CTX).findings} & {"HardwareTwice", "HardwareBeyond"}
+    with fleet.database.write() as conn:
+        conn.execute(sa.text("UPDATE allocation SET hardware = (SELECT min(hardware) FROM allocation)"))
+    found = {it.code: it for it in fleet.api.audit(CTX).findings}
+    assert found["HardwareTwice"].subject == "host h1"
+    assert found["HardwareTwice"].what == "given to more than one guest: CPU 2 to a, b; CPU 3 to a, b"
+    agent.sync(inventory=replace(INVENTORY, hardware=Hardware()))
+    what = {it.code: it for it in fleet.api.audit(CTX).findings}["HardwareBeyond"].what
+    assert what.startswith("its guests hold what it does not offer: CPU 2 of a; CPU 3 of a; CPU 2 of b; CPU 3 of b;")
 
 
 def test_a_group_of_many_is_kept_apart_in_one_request(fleet: Whole) -> None:

@@ -116,7 +116,7 @@ def test_the_oldest_that_fits_gets_the_room_that_comes(fleet: Whole) -> None:
     first = fleet.ask("first")
     fleet.built(agent, first)
     second, third = fleet.ask("second"), fleet.ask("third")
-    assert fleet.waits(second) == "of 1 hosts vcpus refused 1"
+    assert fleet.waits(second) == "of 1 host vcpus refused 1"
     fleet.waits(third)
     fleet.delete(agent, first)
     fleet.built(agent, second)

@@ -99,9 +99,9 @@ class Flaky(Database):
 class Stage:
     """A database, a bus with an ear at the conductor's place, and schedulers."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Flaky] = Flaky) -> None:
         self.runtime = ThreadRuntime()
-        self.database = Flaky(self.runtime)
+        self.database = kind(self.runtime)
         with self.database.write() as conn:
             schema.metadata.create_all(conn)
         self.bus = EmbeddedBus(self.runtime)
@@ -163,7 +163,23 @@ def test_what_no_host_takes_keeps_its_state_and_its_reasons(stage: Stage) -> Non
     with stage.database.read() as conn:
         (why,) = decision.of_operation(conn, "o1")
     assert (why.chosen, why.attempt) == ("", 2)
-    assert why.refused == (("a", "vcpus", "1 vCPUs wanted, 0 of 0 free"),)
+    assert why.refused == (("a", "vcpus", "1 vCPU wanted, 0 of 0 free"),)
+
+
+def test_who_waits_for_room_and_is_refused_as_before_is_not_told_again(stage: Stage) -> None:
+    add_host(stage.database, "a", places=0)
+    add_builds(stage.database, ["o1", "o2", "o3"])
+    with stage.database.write() as conn:
+        of = schema.operation.c.id
+        conn.execute(update(schema.operation).where(of == "o1").values(waits="of 1 host vcpus refused 1"))
+        conn.execute(update(schema.operation).where(of == "o2").values(waits="of 2 hosts vcpus refused 2"))
+    stage.start()
+    assert stage.ear.all_of("unplaceable", 2) == {"o2", "o3"}
+    with stage.database.read() as conn:
+        assert decision.of_operation(conn, "o1") == ()
+    add_host(stage.database, "b", places=1)
+    stage.nudge("o1")
+    assert stage.ear.next() == ("dispatched", ("o1",))
 
 
 def test_a_host_that_came_later_is_seen(stage: Stage) -> None:

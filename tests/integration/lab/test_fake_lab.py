@@ -14,7 +14,7 @@ from drover import errors
 from drover.conf import load
 from drover.conf.bus import BusSettings
 from drover.lab.lab import Lab
-from drover.lab.spec import Driver, LabSpec
+from drover.lab.spec import Driver, LabSpec, save
 from drover.objects.host import Host
 from drover.rpc import conductor as conductor_rpc
 from drover.rpc.connect import connect
@@ -89,6 +89,7 @@ def test_a_crashed_host_boots_as_the_same_machine(lab: Lab, runtime: ThreadRunti
 def test_a_cut_host_falls_silent_and_comes_back(lab: Lab, runtime: ThreadRuntime) -> None:
     lab.cut("host1")
     try:
+        assert (states(lab)["host1.link"], states(lab)["host2.link"]) == ("cut", "up")
         while hosts(lab, runtime)["host1"].up:
             runtime.sleep(0.1)
         assert hosts(lab, runtime)["host2"].up
@@ -107,8 +108,19 @@ def test_restart_ends_in_good_order_and_starts_again(lab: Lab) -> None:
 
 
 def test_fake_hosts_have_nothing_to_run_on(lab: Lab) -> None:
+    for host in ("host1", "host9", "fabric"):
+        with pytest.raises(errors.LabFailed, match="fake"):
+            lab.run(host, ["true"])
+    with pytest.raises(errors.LabFailed, match="fake"):
+        lab.uri("host1")
     with pytest.raises(errors.HostNotFound):
-        lab.run("host9", ["true"])
+        lab.uri("host9")
+
+
+def test_what_is_no_part_is_neither_killed_nor_restarted(lab: Lab) -> None:
+    for change in (lab.kill, lab.restart):
+        with pytest.raises(errors.NotFound, match="no part of the lab 'nothing'"):
+            change("nothing")
 
 
 @pytest.mark.parametrize("moment", [0.3, 1.5, 4.0])
@@ -123,6 +135,31 @@ def test_down_after_an_up_that_was_killed(moment: float, runtime: ThreadRuntime)
             subprocess.run([*COMMAND, "down", "--directory", str(directory)], check=True, timeout=120)
             assert world.processes(directory) == {}
             assert not directory.exists()
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path, runtime: ThreadRuntime) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    lab = Lab(tmp_path, runtime)
+    for change in (lab.down, lambda: lab.up(LabSpec(hosts=1, driver=Driver.FAKE))):
+        with pytest.raises(errors.BadInput, match="no lab and not empty"):
+            change()
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("thesis.tex", "precious")]
+
+
+def test_down_ends_what_a_killed_down_began(tmp_path: Path, runtime: ThreadRuntime) -> None:
+    directory = tmp_path / "l"
+    (directory / "hosts" / "host1").mkdir(parents=True)
+    lab = Lab(directory, runtime)
+    save(LabSpec(hosts=1, driver=Driver.FAKE, first_port=20000), lab.layout)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (directory / "link").symlink_to(outside)
+    lab.down()
+    assert (directory.exists(), outside.exists()) == (False, True)
+    directory.mkdir()
+    (directory / "lab.new").write_text("{")  # as an up leaves it that is killed at its first step
+    lab.down()
+    assert not directory.exists()
 
 
 def test_down_after_every_part_was_killed(runtime: ThreadRuntime) -> None:

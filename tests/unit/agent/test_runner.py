@@ -21,7 +21,7 @@ from drover.runtime.points import NoPoints
 from drover.states import Action
 from tests.contract.virt.spec import make_order, make_spec
 from tests.unit.agent.hypervisor import FakeImages, Hypervisor, Machine
-from tests.unit.agent.manual import manual_runtime
+from tests.unit.agent.manual import jumping_runtime
 from tests.unit.agent.scene import no_watch
 
 
@@ -38,7 +38,7 @@ class Allowed:
 
 class Bench:
     def __init__(self) -> None:
-        self.runtime, self.clock = manual_runtime()
+        self.runtime, self.clock = jumping_runtime()
         self.journal = Journal(self.runtime, MemoryStateDir())
         self.journal.open()
         self.runner = Runner(self.runtime, self.journal, NoPoints())

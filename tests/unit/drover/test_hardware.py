@@ -114,7 +114,7 @@ def test_pages_are_counted_by_size() -> None:
     assert (claim.cells[0].cell, claim.cells[0].page_kib) == (1, 1048576)
     assert fit(HOST, [claim], large) is not None
     assert misfit(HOST, [claim, claim], large) == (
-        "cell 0: 1 pages of 1048576 KiB wanted, 0 of 0 free; cell 1: 1 pages of 1048576 KiB wanted, 0 of 2 free"
+        "cell 0: 1 page of 1048576 KiB wanted, 0 of 0 free; cell 1: 1 page of 1048576 KiB wanted, 0 of 2 free"
     )
 
 

@@ -43,7 +43,7 @@ def test_each_host_says_what_runs_out_first() -> None:
         HostCapacity(
             host="little-memory", count=3, refuser="memory", words="1024 MiB of memory wanted, 0 of 3072 free"
         ),
-        HostCapacity(host="few-cpus", count=2, refuser="vcpus", words="1 vCPUs wanted, 0 of 2 free"),
+        HostCapacity(host="few-cpus", count=2, refuser="vcpus", words="1 vCPU wanted, 0 of 2 free"),
         HostCapacity(host="small-disk", count=1, refuser="disk", words="10 GiB of disk wanted, 0 of 10 free"),
     )
     assert found.full == (("up_enabled", 1), ("vcpus", 1), ("memory", 1), ("disk", 1))

@@ -139,7 +139,7 @@ def test_a_refusal_says_what_each_filter_left_and_why() -> None:
     assert choice.report.refused == (
         ("a", "up_enabled", "down: its agent does not answer"),
         ("b", "memory", "1024 MiB of memory wanted, 384 of 16384 free"),
-        ("c", "vcpus", "1 vCPUs wanted, 0 of 0 free"),
+        ("c", "vcpus", "1 vCPU wanted, 0 of 0 free"),
     )
 
 
@@ -165,7 +165,7 @@ def test_the_last_places_run_out_in_the_middle_of_equal_requests() -> None:
     choices = decide(table, [spec()] * 5, SPREAD, LIMITS)
     assert sorted(choice.host for choice in choices) == ["", "", "a", "a", "b"]
     assert [choice.host for choice in choices[3:]] == ["", ""]
-    assert ("a", "vcpus", "1 vCPUs wanted, 0 of 2 free") in choices[3].report.refused
+    assert ("a", "vcpus", "1 vCPU wanted, 0 of 2 free") in choices[3].report.refused
 
 
 def test_words_are_spent_on_as_many_hosts_as_asked_for() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from drover.db.claim import Waiting
+from drover.db.waiting import Waiting
 from drover.objects.catalog import Flavor
 from drover.objects.group import GroupPolicy, Hints, ServerGroup
 from drover.objects.hardware import CellAsk, DeviceAsk, HardwareAsk

@@ -30,6 +30,7 @@ def upgrade() -> None:
         "host_capacity",
         draining=(sa.Integer(), "0"),
         quarantine=(sa.Text(), ""),
+        probation=(sa.Text(), ""),
         failures=(sa.Integer(), "0"),
         aggregates=(sa.Text(), "[]"),
         hardware=(sa.Text(), ""),

@@ -27,6 +27,14 @@ def test_it_fails_with_the_funnel_in_words() -> None:
     assert finish.error.message == f"no valid host for vm: {WORDS}; see: drover why vm"
 
 
+def test_a_request_of_which_too_few_fit_says_how_many_did() -> None:
+    short = replace(REFUSED, short="2 of 3 fit, at least 3 were asked for")
+    [finish, *_] = plan_unplaceable(WAITING, Hints(), short, T0)
+    assert isinstance(finish, Finish)
+    assert finish.error is not None
+    assert f": 2 of 3 fit, at least 3 were asked for; {WORDS};" in finish.error.message
+
+
 def test_a_fleet_without_hosts_is_named_so() -> None:
     nobody = replace(REFUSED, funnel=(("all", 0), ("vcpus", 0)))
     assert plan_unplaceable(WAITING, WAIT, nobody, T0) == [Wait("op", 1, "no hosts are registered")]

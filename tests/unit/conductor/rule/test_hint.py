@@ -41,7 +41,7 @@ def test_hints_without_sense_are_refused(hints: Hints) -> None:
     [
         (Hints(same_host=("a", "b"), different_host=("b",)), "", "instance b, and on another"),
         (Hints(host="h1", availability_zone="az1"), "az2", "in availability zone 'az2', not in 'az1'"),
-        (Hints(host="h1", availability_zone="az1"), "", "in no availability zone, not in 'az1'"),
+        (Hints(host="h1", availability_zone="az1"), "", "in availability zone 'nova', not in 'az1'"),
     ],
 )
 def test_contradictions_are_refused(hints: Hints, zone: str, words: str) -> None:
