@@ -55,13 +55,13 @@ def watch(lab: Fleet) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("action", "state"), cases(Driver.FAKE))
+@pytest.mark.parametrize(("action", "state"), [*cases(Driver.FAKE)])
 @pytest.mark.parametrize("lab", [Driver.FAKE], indirect=True)
 def test_a_verb_does_what_its_row_says(subject: Subject, action: Action, state: VmState) -> None:
     does_what_its_row_says(subject, action, state)
 
 
-@pytest.mark.parametrize(("action", "state"), cases(Driver.LIBVIRT))
+@pytest.mark.parametrize(("action", "state"), [*cases(Driver.LIBVIRT)])
 @pytest.mark.parametrize("lab", [Driver.LIBVIRT], indirect=True)
 def test_on_real_hosts_too(subject: Subject, action: Action, state: VmState) -> None:
     does_what_its_row_says(subject, action, state)

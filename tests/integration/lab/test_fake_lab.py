@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,13 +138,15 @@ def test_down_after_an_up_that_was_killed(moment: float, runtime: ThreadRuntime)
             assert not directory.exists()
 
 
-def test_a_directory_of_something_else_is_left_alone(tmp_path: Path, runtime: ThreadRuntime) -> None:
-    (tmp_path / "thesis.tex").write_text("precious")
-    lab = Lab(tmp_path, runtime)
-    for change in (lab.down, lambda: lab.up(LabSpec(hosts=1, driver=Driver.FAKE))):
-        with pytest.raises(errors.BadInput, match="no lab and not empty"):
-            change()
-    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("thesis.tex", "precious")]
+def test_a_directory_of_something_else_is_left_alone(runtime: ThreadRuntime) -> None:
+    with tempfile.TemporaryDirectory() as name:  # short, as a lab's has to be
+        directory = Path(name)
+        (directory / "thesis.tex").write_text("precious")
+        lab = Lab(directory, runtime)
+        for change in (lab.down, lambda: lab.up(LabSpec(hosts=1, driver=Driver.FAKE))):
+            with pytest.raises(errors.BadInput, match="no lab and not empty"):
+                change()
+        assert [(entry.name, entry.read_text()) for entry in directory.iterdir()] == [("thesis.tex", "precious")]
 
 
 def test_down_ends_what_a_killed_down_began(tmp_path: Path, runtime: ThreadRuntime) -> None:

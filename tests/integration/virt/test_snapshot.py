@@ -132,6 +132,7 @@ def test_a_copy_ends_with_its_guest(
     assert list(disk_of(tmp_path, heavy_spec).parent.glob("snapshot*")) == []
 
 
+@pytest.mark.long  # libvirt lets who comes second wait for half a minute
 def test_a_backup_of_somebody_else_is_left_alone(
     driver: LibvirtDriver,
     heavy: HeavyGuests,
