@@ -125,16 +125,19 @@ def _place(
     best = _best(weights.total, sieve, count + max(limits.alternates, limits.subset - 1))
     report = sieve.report(limits.explained_beside, weights.parts(best[: limits.weighed]))
     standing = [(float(weights.total[place]), -place) for place in reversed(best)]  # worst first
+    names = {place: fleet.name(place) for place in best}
     ladder = _Ladder(fleet, spec, chain, count)
     ladder.look_ahead(best)
     choices: list[Choice] = []
+    placed: Counter[int] = Counter()
     while standing and len(choices) < count:
         place = -standing.pop(-1 - limits.pick(len(standing)))[1]
-        alternates = tuple(fleet.name(-other) for _, other in standing[: -limits.alternates - 1 : -1])
-        choices.append(Choice(host=fleet.name(place), alternates=alternates, report=report))
-        fleet.occupy(place, ladder.ask)
-        if len(choices) < count and (weight := ladder.weight(place)) is not None:
+        alternates = tuple(names[-other] for _, other in standing[: -limits.alternates - 1 : -1])
+        choices.append(Choice(host=names[place], alternates=alternates, report=report))
+        placed[place] += 1
+        if len(choices) < count and (weight := ladder.weight(place, placed[place])) is not None:
             insort(standing, (weight, -place))
+    fleet.occupy_many(np.array([*placed]), ladder.ask, np.array([*placed.values()]))
     if spec.hardware:  # such requests are placed one at a time
         fleet = fleet.with_hardware(place, fleet.hardware[place].given(spec.hardware))
     return fleet, choices
@@ -252,17 +255,17 @@ class _Ladder:
         self._steps: dict[int, list[float | None]] = {}  # by place, the next step last
 
     def look_ahead(self, places: list[int]) -> None:
-        """Prepare for *count* placements spread over *places*, none of them made yet."""
+        """Prepare for *count* placements spread over *places*."""
         if self._count > 1:
             self._climb(np.array(places), min(2 * self._count // len(places) + 3, self._MOST), made=1)
 
-    def weight(self, place: int) -> float | None:
-        """The weight of the host at *place* as it is now; None when it takes no more.
+    def weight(self, place: int, made: int) -> float | None:
+        """The weight of the host at *place* with *made* more guests; None when it takes no more after them.
 
         To be asked once after each placement there.
         """
         if not self._steps.get(place):
-            self._climb(np.array([place]), min(self._count, self._MOST), made=0)
+            self._climb(np.array([place]), min(self._count, self._MOST), made=made)
         return self._steps[place].pop()
 
     def _climb(self, places: IntArray, steps: int, *, made: int) -> None:

@@ -98,11 +98,12 @@ def _row(hosts: int) -> dict[str, Any]:
 
 def _store(database: Database, hosts: int) -> None:
     rows = scheduler_fleet.hosts(hosts)
+    beside = {"change": 1, "probation": ""}  # columns that the table of hosts does not read
     with database.write() as conn:
         schema.metadata.create_all(conn)
         conn.execute(
             insert(schema.host_capacity),
-            [{name: getattr(row, name) for name in row.__dataclass_fields__} | {"change": 1} for row in rows],
+            [{name: getattr(row, name) for name in row.__dataclass_fields__} | beside for row in rows],
         )
 
 
