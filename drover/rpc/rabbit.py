@@ -5,6 +5,7 @@ Imported by :mod:`drover.rpc.transport` alone, which keeps eventlet out first.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ __all__ = ["RabbitDriver", "configuration", "sender_of"]
 
 # After every message the library wakes up 13 times within 8 s (after 1, 2, 4 … ms) to send acknowledgements that
 # workers left behind. Those of RPC go out on receipt, so each wake-up is 0.2 ms of CPU for nothing.
-amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = 1.0
+amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MIN = amqpdriver.ACK_REQUEUE_EVERY_SECONDS_MAX
 
 
 def configuration(settings: BusSettings) -> cfg.ConfigOpts:
@@ -118,6 +119,14 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
             enable_cancel_on_failover=self.enable_cancel_on_failover,
         )
         self.declare_consumer(consumer)
+
+    def stop_consuming(self) -> None:
+        """The reader sees that it is to stop when its wait ends, seconds later: an answer of the broker ends it now."""
+        super().stop_consuming()
+        if self.channel is None:
+            return
+        with contextlib.suppress(OSError, amqp.AMQPError):  # nobody answers: it waits to the end
+            self.channel.send_method(amqp.spec.Basic.Qos, "lBb", (0, self.rabbit_qos_prefetch_count, False))
 
     def declare_direct_consumer(self, topic: str, callback: Callable[[Any], None]) -> None:
         """For replies."""
