@@ -137,7 +137,7 @@ def _place(
         placed[place] += 1
         if len(choices) < count and (weight := ladder.weight(place, placed[place])) is not None:
             insort(standing, (weight, -place))
-    fleet.occupy_many(np.array([*placed]), ladder.ask, np.array([*placed.values()]))
+    fleet.occupy(np.array([*placed]), ladder.ask, np.array([*placed.values()]))
     if spec.hardware:  # such requests are placed one at a time
         fleet = fleet.with_hardware(place, fleet.hardware[place].given(spec.hardware))
     return fleet, choices

@@ -166,12 +166,7 @@ class HostTable:
         """The same, to be written to by :meth:`occupy` and :meth:`set_members`."""
         return dataclasses.replace(self, free=self.free.copy(), counts=self.counts.copy(), shares=self.shares.copy())
 
-    def occupy(self, place: int, ask: IntArray) -> None:
-        """Only on a :meth:`scratch` table: a guest of *ask* more at *place*."""
-        self.give_back(place, -ask)
-        self.counts[:, place] += 1
-
-    def occupy_many(self, places: IntArray, ask: IntArray, guests: IntArray) -> None:
+    def occupy(self, places: IntArray, ask: IntArray, guests: IntArray) -> None:
         """Only on a :meth:`scratch` table: so many *guests* of *ask* more at each of *places*, none named twice."""
         free = self.free[:, places] - ask[:, np.newaxis] * guests
         self.free[:, places] = free

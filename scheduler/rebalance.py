@@ -134,7 +134,7 @@ class _Load:
         return float((ask / self._size[:, place]).max())
 
     def move(self, source: int, destination: int, ask: IntArray) -> None:
-        self.table.occupy(destination, ask)
+        self.table.occupy(np.array([destination]), ask, np.array([1]))
         self.table.give_back(source, ask)
         self.table.counts[Count.INSTANCES, source] -= 1
         self._count()

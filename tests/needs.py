@@ -23,6 +23,7 @@ _PROGRAMS = {
     "qemu": ("qemu-system-x86_64",),
     "qemu-img": ("qemu-img",),
     "rabbitmq": ("/usr/lib/rabbitmq/bin/rabbitmq-server",),
+    "ssh-keygen": ("ssh-keygen",),
 }
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 

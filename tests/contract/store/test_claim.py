@@ -108,6 +108,25 @@ def test_an_allocation_that_is_there_already_is_not_counted_twice(db: Database) 
     assert used(db) == {"a": ASK} == sums(db)
 
 
+def test_what_goes_elsewhere_holds_both_places_until_the_old_one_is_given_back(db: Database) -> None:
+    add_host(db, "a", places=1)
+    add_host(db, "b", places=1)
+    add_builds(db, ["o1", "o2"])
+    make(db, ask_for("o1", "a"))
+    with db.write() as conn:
+        op = operation.get(conn, "o1")
+        assert op is not None
+        operation.requeue(conn, op, exclude="a", owner="", until=NOW)
+        conn.execute(update(instance).where(instance.c.uuid == "i-o1").values(epoch=2))
+    assert found(make(db, ask_for("o1", "b", attempt=2))) == [(ClaimState.CLAIMED, "b")]
+    assert used(db) == {"a": ASK, "b": ASK} == sums(db)
+    assert found(make(db, ask_for("o2", "a", "b"))) == [(ClaimState.LOST, "")]
+    with db.write() as conn:
+        assert claim.release(conn, instance_uuid="i-o1", host="a", epoch=1)
+    assert found(make(db, ask_for("o2", "a", "b"))) == [(ClaimState.CLAIMED, "a")]
+    assert used(db) == {"a": ASK, "b": ASK} == sums(db)
+
+
 def test_the_last_place_goes_to_the_first_and_the_next_takes_its_alternate(db: Database) -> None:
     add_host(db, "a", places=1)
     add_host(db, "b", places=2)

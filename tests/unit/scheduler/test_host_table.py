@@ -92,7 +92,7 @@ def test_imagined_places_keep_their_names_and_may_repeat() -> None:
 def test_a_scratch_table_is_written_to_and_the_table_is_not() -> None:
     table = HostTable.build([host("a"), host("b")], Beside(instances={"b": 4}))
     scratch = table.scratch()
-    scratch.occupy(1, np.array([1, 1024, 10]))
+    scratch.occupy(np.array([1]), np.array([1, 1024, 10]), np.array([1]))
     scratch.set_members({"a": 2, "gone": 5})
     assert scratch.free[:, 1].tolist() == [7, 15360, 90]
     assert scratch.count(Count.INSTANCES).tolist() == [0, 5]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from conductor.rule.keypair import check_keypair
 from drover import errors
+from tests.needs import require
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl user@example"
 
@@ -26,9 +26,9 @@ def test_a_key_as_github_publishes_its_own() -> None:
     assert fingerprint == "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is the reference")
 @pytest.mark.parametrize("kind", ["ed25519", "rsa -b 2048", "ecdsa -b 256", "ecdsa -b 384", "ecdsa -b 521"])
 def test_fingerprints_are_those_of_ssh_keygen(tmp_path: Path, kind: str) -> None:
+    require("ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", *kind.split(), "-N", "", "-C", "a b", "-f", tmp_path / "key"], check=True)
     public = (tmp_path / "key.pub").read_text()
     told = subprocess.run(

@@ -32,7 +32,7 @@ def table_of(rows: list[HostRow], usage: dict[str, HostUsage], wanted: Placement
     table.set_members(dict(wanted.group.hosts) if wanted.group is not None else {})
     for place in placed:
         if place < len(table):
-            table.occupy(place, amounts(wanted.resources))
+            table.occupy(np.array([place]), amounts(wanted.resources), np.array([1]))
     return table
 
 
