@@ -151,6 +151,7 @@ class Observations:
             power_state=guest.power_state,
             usage=usage,
             rescue=guest.rescue,
+            saved=guest.saved,
         )
         changed = self._known.get(guest.uuid) != guest.power_state
         self._known[guest.uuid] = guest.power_state

@@ -11,8 +11,8 @@ from agent.inventory import offered
 from agent.journal import Journal
 from agent.lease import Lease
 from agent.manager import Manager, Parts
+from agent.operations.left import discard_left
 from agent.operations.runner import Runner
-from agent.operations.snapshot import discard_left
 from agent.pace import Pace
 from agent.periodic import Observer
 from agent.rpc.endpoint import AgentEndpoint

@@ -266,6 +266,8 @@ class Matrix:
         after = self.subject.vm_state if self.subject.uuid else VmState.DELETED
         told = f"{ended.state} {ended.error}, then {after}"
         done, left = {end_of(cell.action, cell.state)}, {cell.state, VERBS[cell.action].on_failure or cell.state}
+        if cell.cancel:  # a host may show already what had come too far, or what a dead agent did not take back
+            left |= done | ({VmState.STOPPED} if cell.undo else set())
         if cell.victim == GUEST:  # what was shown after the verb, and what could not be done with it
             done.add(VmState.STOPPED)
             left |= {VmState.STOPPED, VmState.ERROR}

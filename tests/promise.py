@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from drover.lab.spec import Driver
@@ -33,14 +33,6 @@ _SHOWS = {
         (VmState.SOFT_DELETED, ("off",), (*_PLAIN, *_RESCUED)),
         (VmState.ERROR, ("running", "paused", "off", "saved"), (*_PLAIN, *_RESCUED)),
     )
-}
-#: what a verb leaves that was given up half done, for the next verb to settle: a saved memory, a rescue's disk and definition
-_GIVEN_UP: LiteralString = (
-    "SELECT instance_uuid FROM operation WHERE action IN ('rescue', 'unrescue', 'suspend')"
-    " AND state IN ('cancelled', 'failed')"
-)
-_LEFT = {
-    VmState.STOPPED: {("off", True), ("saved", False)},
 }
 #: seconds within which a guest that ended by itself is shown
 _SHOWN_S = 20.0
@@ -221,22 +213,13 @@ def _disagreements(fleet: Fleet, found: list[Guest]) -> list[str]:
         )
     }
     there = {(guest.uuid, guest.host, guest.epoch): guest for guest in found}
-    excused = _excused(fleet)
     wrong = [f"placement without instance or the reverse: {key}" for key in set(placed) ^ set(records)]
     wrong += [f"guest without record or the reverse: {key}" for key in set(there) ^ set(records)]
     return wrong + [
         f"{state} shows as {guest}"
         for key, state in records.items()
-        if (guest := there.get(key)) and (guest.power, guest.rescue) not in _may_show(state, key[0] in excused)
+        if (guest := there.get(key)) and (guest.power, guest.rescue) not in _SHOWS[VmState(state)]
     ]
-
-
-def _excused(fleet: Fleet) -> set[str]:
-    return {uuid for (uuid,) in fleet.rows(_GIVEN_UP)}
-
-
-def _may_show(state: str, excused: bool) -> set[tuple[str, bool]]:
-    return _SHOWS[VmState(state)] | (_LEFT.get(VmState(state), set()) if excused else set())
 
 
 def _hosts_hold_nothing_else(fleet: Fleet) -> None:
@@ -245,24 +228,23 @@ def _hosts_hold_nothing_else(fleet: Fleet) -> None:
     An agent that dies while it cleans up behind an ended operation goes on when it is back.
     """
     fake = fleet.lab.spec().driver is Driver.FAKE
-    excused = _excused(fleet)
     deadline = fleet.runtime.clock.monotonic() + _SHOWN_S
-    while left := _left_on_fakes(fleet, excused) if fake else _left_on_hosts(fleet, excused):
+    while left := _left_on_fakes(fleet) if fake else _left_on_hosts(fleet):
         assert fleet.runtime.clock.monotonic() < deadline, f"left on hosts: {left}"
         fleet.runtime.sleep(0.05)
 
 
-def _left_on_fakes(fleet: Fleet, excused: set[str]) -> list[Mapping[str, Any]]:
+def _left_on_fakes(fleet: Fleet) -> list[Mapping[str, Any]]:
     return [
         record
         for record in fake_records(fleet)
         if record.get("snapshots")
         or record.get("copying")
-        or (record.get("rescue_image") and not _fake_guest(record).rescue and record["uuid"] not in excused)
+        or (record.get("rescue_image") and not _fake_guest(record).rescue)
     ]
 
 
-def _left_on_hosts(fleet: Fleet, excused: set[str]) -> list[str]:
+def _left_on_hosts(fleet: Fleet) -> list[str]:
     found = guests(fleet)
     left = [f"QEMU {one}" for one in set(qemus(fleet)) ^ {(g.host, g.uuid, g.life) for g in found if g.running}]
     for host in fleet.lab.spec().host_names():
@@ -271,7 +253,7 @@ def _left_on_hosts(fleet: Fleet, excused: set[str]) -> list[str]:
             f"{host} {uuid}"
             for uuid in {path.name for path in instances.iterdir()} ^ {g.uuid for g in found if g.host == host}
         ]
-        rescued = {guest.uuid for guest in found if guest.rescue} | excused
+        rescued = {guest.uuid for guest in found if guest.rescue}
         left += [
             f"{host} {path}"
             for path in instances.glob("*/*/*")

@@ -6,16 +6,10 @@ beginning, so an image never consists of two copies; once the depot has checked 
 
 from __future__ import annotations
 
-from agent.journal import Journal
 from agent.operations.guest import find, find_and_remember, start_again, stop
 from agent.operations.step import Attempt, Step
-from agent.virt.driver import Driver
-from drover import errors, log
-from drover.states import Action
 
-__all__ = ["SHELVE", "SNAPSHOT", "discard_left"]
-
-LOG = log.get(__name__)
+__all__ = ["SHELVE", "SNAPSHOT"]
 
 
 def _snapshot(attempt: Attempt) -> None:
@@ -36,18 +30,3 @@ _COPY = (Step("snapshot", _snapshot, undo=_discard), Step("upload", _upload), St
 
 SNAPSHOT = (Step("find", find), *_COPY)
 SHELVE = (Step("find", find_and_remember), Step("stop", stop, undo=start_again), *_COPY)
-
-
-def discard_left(driver: Driver, journal: Journal) -> None:
-    """At the start of an incarnation: remove copies that an earlier one was making.
-
-    Their orders may have ended meanwhile and not come back; one that does begins with a new copy anyway.
-    """
-    for begun in journal.unfinished():
-        if begun.action in (Action.SNAPSHOT, Action.SHELVE):
-            try:
-                driver.discard_snapshot(begun.instance_uuid, begun.operation_id)
-            except errors.DriverError as exc:
-                LOG.warning(
-                    "snapshot not discarded", instance=begun.instance_uuid, operation=begun.operation_id, error=exc
-                )

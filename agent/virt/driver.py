@@ -108,6 +108,10 @@ class Driver(ABC):
         """The disk of the rescue system, an overlay on the cached image, beside the root disk. One that is there stays."""
 
     @abstractmethod
+    def discard_rescue_disk(self, instance_uuid: str) -> None:
+        """Remove the rescue disk of a guest that does not boot from it, now or at its next start; none there is fine."""
+
+    @abstractmethod
     def define(self, spec: GuestSpec, operation_id: str, *, rescue: bool = False) -> None:
         """Make the definition persistent, stamped with deployment, uuid, epoch, digest and *operation_id*.
 

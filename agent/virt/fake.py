@@ -107,6 +107,11 @@ class FakeDriver(Driver):
                 ),
             )
 
+    def discard_rescue_disk(self, instance_uuid: str) -> None:
+        with self._call("discard_rescue_disk"):
+            if self._own(instance_uuid) is not None:
+                self._change(instance_uuid, fake_guest.without_rescue_disk)
+
     def create_network(self, spec: GuestSpec) -> None:
         with self._call("create_network"):
             self._prepare(spec, lambda r: replace(r, network_epoch=spec.epoch))

@@ -56,6 +56,13 @@ def define(record: GuestRecord, spec: GuestSpec, operation_id: str, *, rescue: b
     return replace(known, redefined=definition) if record.active else _apply(known, definition)
 
 
+def without_rescue_disk(record: GuestRecord) -> GuestRecord:
+    """As it is, if it boots from that disk, or will."""
+    if record.rescue or (record.redefined and record.redefined.rescue):
+        return record
+    return replace(record, rescue_image="", rescue_epoch=0)
+
+
 def stamp(record: GuestRecord, operation_id: str) -> GuestRecord:
     redefined = record.redefined and replace(record.redefined, operation_id=operation_id)
     return replace(record, operation_id=operation_id, redefined=redefined)

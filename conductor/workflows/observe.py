@@ -32,6 +32,7 @@ def observe(conn: Connection, request: SyncRequest, now: datetime) -> list[Event
             "power": item.power_state.value,
             "seen": codec.to_json(item.usage) if item.usage is not None else None,
             "rescue": int(item.rescue) if item.rescue is not None else None,
+            "saved": int(item.saved) if item.saved is not None else None,
         }
         for item in sorted(request.observations, key=lambda o: o.instance_uuid)
     ]
@@ -73,9 +74,25 @@ _POLICY = (
 )
 
 
-_SEEN = {"uuid": "text", "epoch": "integer", "power": "text", "seen": "text", "rescue": "integer"}
+_SEEN = {
+    "uuid": "text",
+    "epoch": "integer",
+    "power": "text",
+    "seen": "text",
+    "rescue": "integer",
+    "saved": "integer",
+}
+#: it is off, and not because its host booted: then it is to run
+_STAYS_OFF = (
+    f"vm_state IN ('{VmState.ACTIVE}', '{VmState.STOPPED}', '{VmState.PAUSED}') AND {_OFF} AND restart_at IS NULL"
+)
+#: a suspend that was cancelled had come too far; or somebody saved it
+_SAVED = f"{_STAYS_OFF} AND o.saved = 1"
 #: a rescue or unrescue that was cancelled had come too far
-_IN_RESCUE = f"vm_state IN ('{VmState.ACTIVE}', {_WAKES}) AND o.power = '{PowerState.RUNNING}' AND o.rescue = 1"
+_IN_RESCUE = (
+    f"o.rescue = 1 AND (({_STAYS_OFF})"
+    f" OR (vm_state IN ('{VmState.ACTIVE}', {_WAKES}) AND o.power = '{PowerState.RUNNING}'))"
+)
 _OUT_OF_RESCUE = f"vm_state = '{VmState.RESCUED}' AND o.power = '{PowerState.RUNNING}' AND o.rescue = 0"
 #: what the instance was, where RETURNING can tell
 _OLD = """, (
@@ -98,6 +115,10 @@ UPDATE instance SET
             THEN '{VmState.RESCUED}'
         WHEN {_OUT_OF_RESCUE} AND {_IDLE}
             THEN '{VmState.ACTIVE}'
+        WHEN {_SAVED} AND {_IDLE}
+            THEN '{VmState.SUSPENDED}'
+        WHEN vm_state = '{VmState.SUSPENDED}' AND {_OFF} AND o.saved = 0 AND {_IDLE}
+            THEN '{VmState.STOPPED}'
         WHEN vm_state = '{VmState.ACTIVE}' AND {_OFF} AND restart_at IS NULL AND NOT {_POLICY} AND {_IDLE}
             THEN '{VmState.STOPPED}'
         WHEN vm_state = '{VmState.PAUSED}' AND {_OFF} AND {_IDLE}
@@ -110,6 +131,7 @@ UPDATE instance SET
     END,
     restart_at = CASE
         WHEN o.power = '{PowerState.RUNNING}' THEN NULL
+        WHEN ({_SAVED}) OR ({_IN_RESCUE}) THEN restart_at
         WHEN vm_state = '{VmState.ACTIVE}' AND {_OFF} AND restart_at IS NULL AND {_POLICY} AND {_IDLE} THEN :now
         ELSE restart_at
     END,

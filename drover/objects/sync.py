@@ -109,6 +109,7 @@ class Observation:
     power_state: PowerState
     usage: InstanceUsage | None = None
     rescue: bool | None = None  # whether it boots from its rescue disk; None: an agent of before did not say
+    saved: bool | None = None  # whether its memory is on the host's disk, while it is off; None: likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from agent.virt.libvirt.fault import is_code
 from drover.objects.guest import GuestClass, GuestState
 from drover.states import PowerState
 
-__all__ = ["Found", "find", "find_named", "list_all", "power_of", "power_of_domain", "restamp"]
+__all__ = ["Found", "boots_rescue", "find", "find_named", "list_all", "power_of", "power_of_domain", "restamp"]
 
 _RUNNING = frozenset({libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_SHUTDOWN})
 _PAUSED = frozenset({libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED})
@@ -119,6 +119,13 @@ def state_of(found: Found, domain_uuid: str, power_state: PowerState) -> GuestSt
         saved=found.ours and power_state in _OFF and bool(found.domain.hasManagedSaveImage()),
         rescue=mark.rescue if mark else False,
     )
+
+
+def boots_rescue(found: Found) -> bool:
+    """By its definition, and by the one it runs with."""
+    kind, persistent = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    marks = [found.mark, identity.read(found.domain.metadata(kind, identity.NAMESPACE, persistent))]
+    return any(mark is not None and mark.rescue for mark in marks)
 
 
 def restamp(domain: libvirt.virDomain, operation_id: str) -> None:

@@ -106,6 +106,11 @@ class LibvirtDriver(Driver):
     def create_rescue_disk(self, spec: GuestSpec, image_path: str, cancel: CancelToken) -> None:
         self._disks.create_rescue(Path(image_path), self._folder(spec), cancel)
 
+    def discard_rescue_disk(self, instance_uuid: str) -> None:
+        guest = self._guests.get(instance_uuid)
+        if guest is not None and not self._guests.boots_rescue(instance_uuid):
+            unlink(self._folders.of(instance_uuid, guest.epoch).rescue)
+
     def create_network(self, spec: GuestSpec) -> None:
         for port in spec.ports:
             self._networks.ensure(port)

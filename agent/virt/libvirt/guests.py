@@ -44,6 +44,13 @@ class Guests:
 
         return self.connection.call("find domain", look)
 
+    def boots_rescue(self, instance_uuid: str) -> bool:
+        """Whether a guest of ours runs from its rescue disk, or will from its next start on.
+
+        :raises errors.GuestNotFound: there is no domain, or it is not ours.
+        """
+        return self.with_own("look for a rescue", instance_uuid, domain.boots_rescue)
+
     def with_own(
         self,
         operation: str,

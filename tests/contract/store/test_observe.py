@@ -216,3 +216,44 @@ def test_an_instance_is_rescued_when_its_guest_is(built: Database, before: VmSta
 def test_a_rescue_that_is_under_way_is_left_to_its_end(built: Database) -> None:
     put_operation(built, id="rescue", action=Action.RESCUE, state=OperationState.RUNNING)
     assert see(built, replace(ON, rescue=True)).vm_state is VmState.ACTIVE
+
+
+SAVED = replace(OFF, saved=True, rescue=False)
+GONE = replace(SAVED, saved=False)
+
+
+@pytest.mark.parametrize("before", [VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED])
+@pytest.mark.parametrize("policy", [RestartPolicy.NEVER, RestartPolicy.ALWAYS])
+def test_an_instance_is_suspended_when_its_memory_is_saved(
+    built: Database, before: VmState, policy: RestartPolicy
+) -> None:
+    """A cancelled suspend may have come too far, and virsh can save a guest too."""
+    keep(built, policy)
+    vm_is(built, before)
+    suspended = see(built, SAVED)
+    assert (suspended.vm_state, suspended.restart_at) == (VmState.SUSPENDED, None)
+    assert see(built, OFF, seq=2).vm_state is VmState.SUSPENDED, "an agent of before does not say"
+    assert see(built, GONE, seq=3).vm_state is VmState.STOPPED, "its memory was thrown away"
+
+
+def test_a_guest_that_its_host_saved_at_shutdown_is_started_after_the_boot(built: Database) -> None:
+    with built.write() as conn:
+        due.restart_on(conn, "h1", later(1))
+    it = see(built, SAVED, session=2)
+    assert (it.vm_state, it.restart_at) == (VmState.ACTIVE, later(1))
+
+
+@pytest.mark.parametrize("before", [VmState.ACTIVE, VmState.PAUSED, VmState.STOPPED])
+def test_an_instance_is_rescued_when_its_guest_is_off_and_will_boot_its_rescue(
+    built: Database, before: VmState
+) -> None:
+    keep(built, RestartPolicy.ALWAYS)
+    vm_is(built, before)
+    it = see(built, replace(GONE, rescue=True))
+    assert (it.vm_state, it.restart_at) == (VmState.RESCUED, None)
+
+
+@pytest.mark.parametrize("seen", [SAVED, replace(GONE, rescue=True)])
+def test_a_deleted_instance_that_can_be_restored_stays_so(built: Database, seen: Observation) -> None:
+    vm_is(built, VmState.SOFT_DELETED)
+    assert see(built, seen).vm_state is VmState.SOFT_DELETED

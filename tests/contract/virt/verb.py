@@ -274,6 +274,23 @@ class VerbContract:
             harness.driver.create_rescue_disk(spec, harness.other_image_path, Cancelled())
         assert harness.rescue_disks(spec.uuid) == []
 
+    def test_discard_rescue_disk_keeps_what_is_booted_from(self, harness: Harness) -> None:
+        spec, driver = up(harness), harness.driver
+        driver.create_rescue_disk(spec, harness.other_image_path, NEVER)
+        for _ in range(2):
+            driver.discard_rescue_disk(spec.uuid)
+            assert harness.rescue_disks(spec.uuid) == []
+        driver.create_rescue_disk(spec, harness.other_image_path, NEVER)
+        driver.define(spec, "op-2", rescue=True)  # from its next start on
+        kept = harness.rescue_disks(spec.uuid)
+        driver.discard_rescue_disk(spec.uuid)
+        driver.stop(spec.uuid, 0, NEVER)
+        driver.discard_rescue_disk(spec.uuid)
+        driver.start(spec.uuid)
+        driver.discard_rescue_disk(spec.uuid)
+        assert harness.rescue_disks(spec.uuid) == kept != []
+        driver.discard_rescue_disk(some_uuid(5))
+
     def test_remove_in_rescue(self, harness: Harness) -> None:
         spec = up(harness)
         rescue(harness, spec)

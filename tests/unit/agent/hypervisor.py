@@ -143,6 +143,11 @@ class Hypervisor(Driver):
             assert image_path
             self.machine.rescue_disk = True
 
+    def discard_rescue_disk(self, instance_uuid: str) -> None:
+        with self._call():
+            if self.machine.guest is not None:
+                self.machine.rescue_disk &= self.machine.guest.rescue
+
     def create_network(self, spec: GuestSpec) -> None:
         with self._call():
             self.machine.network = True

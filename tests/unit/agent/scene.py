@@ -10,8 +10,8 @@ import pytest
 from agent.claims import Claims
 from agent.journal import Journal
 from agent.operations import STEPS
+from agent.operations.left import discard_left
 from agent.operations.runner import Runner
-from agent.operations.snapshot import discard_left
 from agent.operations.step import Attempt
 from agent.operations.token import Reason, Token
 from agent.state_dir import MemoryStateDir

@@ -162,6 +162,16 @@ def test_a_copy_whose_order_does_not_come_back_is_discarded(action: Action) -> N
     assert scene.machine.snapshots == set()
 
 
+@pytest.mark.parametrize("at", ["rescue.disk.done", "rescue.define"])
+def test_a_rescue_disk_whose_order_does_not_come_back_is_discarded(at: str) -> None:
+    scene = Scene(Action.RESCUE, VmState.ACTIVE)
+    scene.script = Script(at, kill)
+    scene.dies()
+    assert scene.machine.rescue_disk
+    scene.live(make_order(Action.START, make_spec()))
+    assert not scene.machine.rescue_disk
+
+
 def test_a_copy_is_discarded_when_the_hypervisor_answers_again() -> None:
     scene = Scene(Action.SNAPSHOT, VmState.ACTIVE)
     tried: list[str] = []
