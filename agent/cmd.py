@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from agent.identity import LinuxMachine
@@ -27,14 +26,14 @@ from drover.runtime import Runtime, points
 from drover.runtime.process import Fatal, run
 from drover.runtime.threads import ThreadRuntime
 
-__all__ = ["main"]
+__all__ = ["serve"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def serve() -> int:
     """Read the configuration, work until SIGTERM, drain."""
     parser = argparse.ArgumentParser(prog="drover-agent", description="Drover's agent on a hypervisor host.")
     parser.add_argument("--config-file", action="append", default=[], help="may be repeated; later ones win")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     runtime, fatal = ThreadRuntime(), Fatal()
     try:
         configuration = load(options.config_file, known=all_groups())
@@ -60,7 +59,3 @@ def _compose(runtime: Runtime, configuration: Configuration, fatal: Fatal) -> tu
     ports = Ports(bus=bus, backend=backend, state_dir=FileStateDir(Path(settings.state_dir)), machine=machine)
     stops = points.from_environment(runtime, os.environ)
     return bus, Agent(runtime, ports, settings, configuration.get(TimeSettings), fatal=fatal, points=stops)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

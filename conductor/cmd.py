@@ -31,7 +31,7 @@ from drover.runtime import Runtime, points
 from drover.runtime.process import run
 from drover.runtime.threads import ThreadRuntime
 
-__all__ = ["main"]
+__all__ = ["serve"]
 
 
 class _Process:
@@ -53,7 +53,7 @@ class _Process:
         self._database.close()
 
 
-def main() -> int:
+def serve() -> int:
     """Read the configuration, serve until SIGTERM, drain."""
     parser = argparse.ArgumentParser(prog="drover-conductor")
     parser.add_argument("--config-file", action="append", default=[])
@@ -88,7 +88,3 @@ def main() -> int:
 def _events(runtime: Runtime, configuration: Configuration, name: str) -> EventSink:
     settings = configuration.get(EventSettings)
     return RabbitEvents(runtime, configuration.get(BusSettings), settings, name) if settings.enabled else NoEvents()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

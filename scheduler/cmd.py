@@ -30,7 +30,7 @@ from scheduler.plugin import load_chain
 from scheduler.service import Scheduler
 from scheduler.snapshot import pack, take
 
-__all__ = ["main"]
+__all__ = ["serve"]
 
 
 class _Process:
@@ -52,12 +52,12 @@ class _Process:
         self._database.close()
 
 
-def main() -> int:
+def serve() -> int:
     """Read the configuration; serve until SIGTERM and drain, or write a snapshot."""
     arguments = _arguments()
     try:
         configuration = load(arguments.config_file, known=all_groups())
-        return _snapshot(configuration, arguments) if arguments.command == "snapshot" else _serve(configuration)
+        return _snapshot(configuration, arguments) if arguments.command == "snapshot" else _run(configuration)
     except errors.DroverError as exc:
         print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201  the log may not be there yet
         return exc.exit_code
@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _serve(configuration: Configuration) -> int:
+def _run(configuration: Configuration) -> int:
     logs = configuration.get(LogSettings)
     log.setup("scheduler", level=logs.level, file=logs.file)
     runtime = ThreadRuntime()
@@ -118,7 +118,3 @@ def _snapshot(configuration: Configuration, arguments: argparse.Namespace) -> in
         raise errors.BadInput(reason=f"{arguments.output}: {exc.strerror}") from None
     print(f"{arguments.output}: {taken.head.hosts} hosts, {taken.head.requests} requests")  # noqa: T201  its answer
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

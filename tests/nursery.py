@@ -32,9 +32,9 @@ _PR_SET_PDEATHSIG = 1
 _LEAST_S = 0.05
 #: what a process would import on its way
 _LATE = {
-    "agent": ("drover.rpc.transport", "agent.virt.fake", "agent.virt.libvirt"),
-    "conductor": ("drover.rpc.transport", "drover.db.postgresql", "psycopg"),
-    "scheduler": ("drover.rpc.transport", "drover.db.postgresql", "psycopg"),
+    "agent": ("agent.cmd", "drover.rpc.transport", "agent.virt.fake", "agent.virt.libvirt"),
+    "conductor": ("conductor.cmd", "drover.rpc.transport", "drover.db.postgresql", "psycopg"),
+    "scheduler": ("scheduler.cmd", "drover.rpc.transport", "drover.db.postgresql", "psycopg"),
 }
 
 
@@ -61,7 +61,7 @@ def supervise(lab: Lab, names: Mapping[str, str], runtime: ThreadRuntime) -> dic
 def main() -> int:
     """Until SIGTERM, which it hands on."""
     package = sys.argv.pop(1)
-    module = importlib.import_module(f"{package}.cmd")
+    module = importlib.import_module(f"{package}.__main__")
     for late in _LATE[package]:
         importlib.import_module(late)
     assert threading.active_count() == 1, "a fork would lose the others"

@@ -1,15 +1,14 @@
-"""The schema's revision: bringing it up to date, and waiting until somebody has."""
+"""The schema's revision: bringing it up to date, and waiting until somebody has.
+
+Services only compare two words at their start, for which alembic need not be in memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import alembic.command
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from drover import errors, retry
 from drover.db.engine import Database
@@ -26,18 +25,24 @@ __all__ = [
     "wait_for_schema",
 ]
 
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
 
 def upgrade(database: Database) -> str:
     """Migrate to this release's revision and return it; does nothing when it is there.
 
     One transaction: it happens wholly or not at all. Of several at once, one migrates and the others find it done.
     """
+    import alembic.command
+    from alembic.config import Config
+
     with database.write() as connection:
         take(connection, Turn.SCHEMA)
         if connection.dialect.name == "postgresql":
             # Rewriting a large table may rightly take longer than a statement of the services.
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        config = _config()
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "head")
     return head_revision()
@@ -51,14 +56,14 @@ def current_revision(database: Database) -> str | None:
 
 def revision_of(connection: sa.Connection) -> str | None:
     """:func:`current_revision`, in the caller's transaction."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
 def head_revision() -> str:
-    """The revision this release works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None, "the package holds its migrations"
-    return head
+    """The revision this release works with: the last of the files, which are named by their numbers."""
+    return max(path.name for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def check(database: Database) -> None:
@@ -86,9 +91,3 @@ def wait_for_schema(database: Database, runtime: Runtime, stopped: Callable[[], 
             raise errors.Unavailable(what="schema", detail=exc.message) from exc
 
     retry.until_available(runtime, "database", try_once, stopped=stopped)
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    return config

@@ -33,6 +33,8 @@ ALARM, SUBJECT = "OldDatabase", "database"
 
 #: far more sessions than agents have begun since any copy that is worth restoring
 SESSION_LEAP = 1 << 16
+#: how often, ten times a second, others are looked for before they count as there
+_LOOKS = 20
 #: operations shown one by one
 _SHOWN = 50
 
@@ -93,12 +95,16 @@ def _check_alone(conn: Connection) -> None:
     """SQLite's file is of one process anyway, which its lock says.
 
     Heartbeats prove nothing here: those of the copy are as old as the copy, and a service writes its own only once
-    it has begun to work.
+    it has begun to work. The server shows who has left for a moment longer.
     """
     if conn.dialect.name == "postgresql":
-        conn.execute(sa.text("SELECT pg_stat_clear_snapshot()"))  # a second look in a transaction would see the first
-        if others := conn.execute(_OTHERS).scalar_one():
-            raise errors.ServicesConnected(connections=others)
+        for last in (*(False,) * _LOOKS, True):
+            conn.execute(sa.text("SELECT pg_stat_clear_snapshot()"))  # else a transaction sees the same each time
+            if not (others := conn.execute(_OTHERS).scalar_one()):
+                return
+            if last:
+                raise errors.ServicesConnected(connections=others)
+            conn.execute(sa.text("SELECT pg_sleep(0.1)"))
 
 
 _OTHERS = sa.text(

@@ -101,7 +101,7 @@ class Services:
         return True
 
     def _command(self, package: str, name: str) -> Sequence[str]:
-        return sys.executable, "-m", f"{package}.cmd", "--config-file", str(self._layout.config(name))
+        return sys.executable, "-m", package, "--config-file", str(self._layout.config(name))
 
     def _start_database(self) -> None:
         # Half a second of imports that only this one step needs.

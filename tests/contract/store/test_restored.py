@@ -235,6 +235,25 @@ def test_what_may_run_on_a_host_that_was_not_heard_since_is_not_placed_again(
 
 
 @pytest.mark.parametrize("reopen", ["postgresql"], indirect=True)  # SQLite's file is of one process
+def test_a_service_that_is_just_leaving_does_not(reopen: Open, runtime: ThreadRuntime) -> None:
+    with serving(reopen(), runtime, prepared=False) as fleet:
+        operation_id = fleet.create().operation_ids[0]
+    service = reopen()
+    with service.read() as conn:
+        conn.execute(sa.text("SELECT 1"))
+
+    def leave() -> None:
+        runtime.sleep(0.3)
+        service.close()
+
+    leaving = runtime.spawn("leave", leave)
+    settle(reopen)
+    leaving.join(60)
+    with serving(reopen(), runtime) as fleet:
+        assert ended(fleet, operation_id)[0] is OperationState.FAILED
+
+
+@pytest.mark.parametrize("reopen", ["postgresql"], indirect=True)  # SQLite's file is of one process
 def test_a_service_that_comes_in_between_forbids_it_too(
     reopen: Open, runtime: ThreadRuntime, request: pytest.FixtureRequest
 ) -> None:

@@ -23,7 +23,7 @@ def config(tmp_path: Path, text: str) -> str:
 def run_agent(file: str) -> subprocess.CompletedProcess[str]:
     """Until it ends by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "agent.cmd", "--config-file", file],
+        [sys.executable, "-m", "agent", "--config-file", file],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -57,7 +57,7 @@ def test_waits_for_a_broker_and_leaves_when_asked(tmp_path: Path) -> None:
         "[bus]\ntransport_url = rabbit://nobody:nothing@127.0.0.1:1/none\nsend_retries = 0\n[times]\nrpc_timeout_s = 0.5\n",
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "agent.cmd", "--config-file", file], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "agent", "--config-file", file], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     try:

@@ -15,7 +15,7 @@ from tests.contract.store.claim_rows import add_builds, add_host
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "scheduler.cmd", *arguments)
+    command = (sys.executable, "-m", "scheduler", *arguments)
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -18,7 +18,7 @@ PROCESSES = {"conductor": "conductor", "scheduler": "scheduler", "agent": "host1
 
 def _run(package: str, config: Path) -> subprocess.CompletedProcess[str]:
     """One of Drover's processes, to its end."""
-    command = [sys.executable, "-m", f"{package}.cmd", "--config-file", str(config)]
+    command = [sys.executable, "-m", package, "--config-file", str(config)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

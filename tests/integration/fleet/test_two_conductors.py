@@ -63,7 +63,7 @@ def _second_conductor(fleet: Fleet) -> Iterator[None]:
     with config.open("w") as file:
         parser.write(file)
     mark = f"lab:{layout.directory}:other"
-    argv = [sys.executable, "-m", "conductor.cmd", "--config-file", str(config)]
+    argv = [sys.executable, "-m", "conductor", "--config-file", str(config)]
     program.start(argv, mark=mark, log=layout.log("other"))
     try:
         fleet.until_row("SELECT name FROM service WHERE kind = 'conductor' AND name = 'other'")
