@@ -314,7 +314,7 @@ class NoAddresses(Conflict):
 
 class QuotaExceeded(Conflict):
     code = "QuotaExceeded"
-    template = "quota of project {project!r}: {asked} more {resource} asked, {used} of {limit} are used"
+    template = "quota of project {project!r} is short of {resource}: {asked} more asked, {used} of {limit} used"
 
 
 class OffsetMismatch(Conflict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
+
+import msgspec
 
 from drover.lab.spec import Driver
 from drover.states import VmState
@@ -283,8 +284,8 @@ def fake_records(fleet: Fleet) -> list[dict[str, Any]]:
         records: dict[str, dict[str, Any]] = {}
         file = fleet.lab.layout.host(host) / "agent/fake/guests"
         for line in file.read_text().splitlines() if file.exists() else ():
-            with suppress(json.JSONDecodeError):  # torn by the death of its writer
-                change = json.loads(line)
+            with suppress(msgspec.DecodeError):  # torn by the death of its writer
+                change = msgspec.json.decode(line)
                 if record := change.get("record"):
                     records[record["uuid"]] = {**record, "host": host}
                 else:

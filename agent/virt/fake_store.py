@@ -18,7 +18,7 @@ from drover.states import PowerState
 __all__ = ["Definition", "FileGuestStore", "GuestRecord", "GuestStore", "MemoryGuestStore"]
 
 
-_COMPACT_BYTES = 4 * 1024 * 1024
+_COMPACT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ _IN_RESCUE = (
     f"o.rescue = 1 AND (({_STAYS_OFF})"
     f" OR (vm_state IN ('{VmState.ACTIVE}', {_WAKES}) AND o.power = '{PowerState.RUNNING}'))"
 )
-_OUT_OF_RESCUE = f"vm_state = '{VmState.RESCUED}' AND o.power = '{PowerState.RUNNING}' AND o.rescue = 0"
+_OUT_OF_RESCUE = f"vm_state = '{VmState.RESCUED}' AND o.rescue = 0"
 #: what the instance was, where RETURNING can tell
 _OLD = """, (
     SELECT uuid AS old_uuid, vm_state AS old_vm_state, power_state AS old_power_state FROM instance
@@ -113,8 +113,10 @@ UPDATE instance SET
     vm_state = CASE
         WHEN {_IN_RESCUE} AND {_IDLE}
             THEN '{VmState.RESCUED}'
-        WHEN {_OUT_OF_RESCUE} AND {_IDLE}
+        WHEN {_OUT_OF_RESCUE} AND o.power = '{PowerState.RUNNING}' AND {_IDLE}
             THEN '{VmState.ACTIVE}'
+        WHEN {_OUT_OF_RESCUE} AND {_OFF} AND {_IDLE}
+            THEN '{VmState.STOPPED}'
         WHEN {_SAVED} AND {_IDLE}
             THEN '{VmState.SUSPENDED}'
         WHEN vm_state = '{VmState.SUSPENDED}' AND {_OFF} AND o.saved = 0 AND {_IDLE}

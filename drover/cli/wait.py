@@ -28,6 +28,8 @@ def wait_for(session: Session, operation_ids: Sequence[str]) -> tuple[Operation,
 
     :raises drover.errors.WaitTimeout: some are unfinished after the session's ``wait_s``; they go on.
     """
+    if not operation_ids:
+        return ()  # all was refused: no bar for nothing
     deadline = session.runtime.clock.monotonic() + session.wait_s
     known: dict[str, Operation] = {}
     pending = tuple(dict.fromkeys(operation_ids))

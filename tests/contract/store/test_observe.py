@@ -253,6 +253,11 @@ def test_an_instance_is_rescued_when_its_guest_is_off_and_will_boot_its_rescue(
     assert (it.vm_state, it.restart_at) == (VmState.RESCUED, None)
 
 
+def test_an_instance_whose_guest_is_off_and_boots_its_own_disk_is_rescued_no_more(built: Database) -> None:
+    vm_is(built, VmState.RESCUED)
+    assert see(built, GONE).vm_state is VmState.STOPPED
+
+
 @pytest.mark.parametrize("seen", [SAVED, replace(GONE, rescue=True)])
 def test_a_deleted_instance_that_can_be_restored_stays_so(built: Database, seen: Observation) -> None:
     vm_is(built, VmState.SOFT_DELETED)

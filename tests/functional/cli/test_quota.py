@@ -25,7 +25,7 @@ def test_set_show_list_and_the_refusal(fleet: Fleet, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert run(fleet, *create, "db") == 4
     assert capsys.readouterr().err == (
-        "error: QuotaExceeded: quota of project 'default': 1 more instances asked, 1 of 1 are used\n"
+        "error: QuotaExceeded: quota of project 'default' is short of instances: 1 more asked, 1 of 1 used\n"
     )
     assert run(fleet, "quota", "list", "--format", "json") == 0
     (listed,) = json.loads(capsys.readouterr().out)
