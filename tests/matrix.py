@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,8 +206,9 @@ class Matrix:
     def _disarm(self) -> None:
         """Whoever is held goes on, and nobody else is held. A death that was asked for besides may still come."""
         for path in self._files():
-            if path.name.endswith(HELD) or path.read_text() == HOLD:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # whoever dies takes its own away
+                if path.name.endswith(HELD) or path.read_text() == HOLD:
+                    path.unlink()
 
     def _files(self) -> list[Path]:
         return [path for directory in self._points.values() for path in directory.iterdir()]
@@ -266,8 +267,8 @@ class Matrix:
         after = self.subject.vm_state if self.subject.uuid else VmState.DELETED
         told = f"{ended.state} {ended.error}, then {after}"
         done, left = {end_of(cell.action, cell.state)}, {cell.state, VERBS[cell.action].on_failure or cell.state}
-        if cell.cancel:  # a host may show already what had come too far, or what a dead agent did not take back
-            left |= done | ({VmState.STOPPED} if cell.undo else set())
+        if cell.cancel:  # a host may show already what had come too far, or half of it
+            left |= done | {VmState.STOPPED}
         if cell.victim == GUEST:  # what was shown after the verb, and what could not be done with it
             done.add(VmState.STOPPED)
             left |= {VmState.STOPPED, VmState.ERROR}
