@@ -30,13 +30,11 @@ class Sample:
     def start(self):
         if mode == "broken":
             raise ValueError("cannot start")
+        say("begun")
         if mode == "stale":
             runtime.spawn("sync", lambda: fatal(errors.StaleSession(host="h1", session=1, current=2)))
         if mode == "waits":
-            say("begun")
             self.stopped.wait()
-            return
-        say("begun")
 
     def stop(self):
         self.stopped.set()
