@@ -98,13 +98,13 @@ def _check_alone(conn: Connection) -> None:
     it has begun to work. The server shows who has left for a moment longer.
     """
     if conn.dialect.name == "postgresql":
-        for last in (*(False,) * _LOOKS, True):
+        others = 0
+        for _ in range(_LOOKS):
             conn.execute(sa.text("SELECT pg_stat_clear_snapshot()"))  # else a transaction sees the same each time
             if not (others := conn.execute(_OTHERS).scalar_one()):
                 return
-            if last:
-                raise errors.ServicesConnected(connections=others)
             conn.execute(sa.text("SELECT pg_sleep(0.1)"))
+        raise errors.ServicesConnected(connections=others)
 
 
 _OTHERS = sa.text(
