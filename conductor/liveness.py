@@ -1,7 +1,12 @@
-"""Judging silence: by this conductor's own monotonic clock, and only while its own echo works (DESIGN §3)."""
+"""Judging silence: by this conductor's own monotonic clock, and only while it can hear (DESIGN §3).
+
+It cannot while its own echo does not come back through the broker, while there is no database that syncs could be
+written to, and while it stands still itself.  After each of these, and when it starts, it listens anew.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,12 +17,13 @@ __all__ = ["Judgement", "Liveness"]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``braked``: too many fell silent at once; nothing may be moved because of silence."""
+    """``braked``: too many fell silent at once; nothing may be moved because of silence. ``deaf``: nobody could be heard."""
 
     silent: frozenset[str] = frozenset()
     fell: frozenset[str] = frozenset()  # up in the database, silent now
     rose: frozenset[str] = frozenset()  # down in the database, speaking now
     braked: bool = False
+    deaf: bool = False
     calm: bool = False  # every host that is up was heard by this conductor, and speaks
 
 
@@ -30,7 +36,7 @@ class _Heard:
 
 @dataclass(slots=True)
 class Liveness:
-    """What one conductor has heard of each host. A conductor that just started has to listen first.
+    """What one conductor has heard of each host.
 
     :param recovery_s: after an outage, until a host speaks again: a call that must run out, and a pause before the next.
     """
@@ -40,18 +46,25 @@ class Liveness:
     recovery_s: float = 0.0
     _heard: dict[str, _Heard] = field(default_factory=dict)
     _fell_at: dict[str, float] = field(default_factory=dict)  # hosts this conductor let fall, and when
+    _judged_at: float = -math.inf
+
+    def outage(self) -> None:
+        """The rows could not be read, so nobody could write to them either: listen anew."""
+        self._judged_at = -math.inf
 
     def judge(self, pulses: Sequence[Pulse], now: float, *, echo: bool) -> Judgement:
         """Judge all hosts from their rows.
 
         :param now: monotonic seconds.
         :param echo: whether a message of this conductor to itself came back; if not, it is this conductor that is
-            cut off, and it starts listening anew.
+            cut off.
         """
+        deaf = not echo or now - self._judged_at > self.silent_after_s / 2
+        self._judged_at = now
         # A host that is judged again after a while (it was fenced) is listened to anew.
-        names = {pulse.host for pulse in pulses}
-        self._heard = {name: heard for name, heard in self._heard.items() if echo and name in names}
-        since = now if echo else now + self.recovery_s
+        names = set() if deaf else {pulse.host for pulse in pulses}
+        self._heard = {name: heard for name, heard in self._heard.items() if name in names}
+        since = now + self.recovery_s if deaf else now
         for pulse in pulses:
             mark = (pulse.session, pulse.seq)
             heard = self._heard.get(pulse.host)
@@ -60,7 +73,7 @@ class Liveness:
             elif heard.mark != mark:
                 self._heard[pulse.host] = _Heard(mark, now, moved=True)
         if not echo:
-            return Judgement()
+            return Judgement(deaf=True)
         silent = {p.host for p in pulses if now - self._heard[p.host].since > self.silent_after_s}
         fell = {p.host for p in pulses if p.up and p.host in silent}
         rose = {p.host for p in pulses if not p.up and p.host not in silent and self._heard[p.host].moved}
@@ -74,5 +87,6 @@ class Liveness:
             fell=frozenset() if braked else frozenset(fell),
             rose=frozenset(rose),
             braked=braked,
+            deaf=deaf,
             calm=all(self._heard[p.host].moved and p.host not in silent for p in pulses if p.up),
         )

@@ -7,7 +7,6 @@ conditional.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from conductor import effect
 from conductor.alarm import AlarmKind, clear_alarms, raise_alarm
@@ -18,6 +17,7 @@ from conductor.plan.alarm import hosts_alarms, settled
 from conductor.plan.reap import HostView, Reaped, plan_reap
 from conductor.plan.sync import Facts
 from conductor.points import Commit
+from conductor.unseen import Unseen
 from conductor.upkeep import Upkeep
 from conductor.workflows.host import settle, unsettled
 from drover import errors, log, retry
@@ -49,6 +49,7 @@ class Reaper:
             brake_share=core.settings.silence_brake_share,
             recovery_s=core.times.rpc_timeout_s + LONGEST_PAUSE_S,
         )
+        self._unseen = Unseen(UNSEEN_LOOKS * core.times.usage_interval_s)
 
     def round(self, *, echo: bool) -> int:
         """Judge hosts, take over expired operations, begin what is due by itself; answers the number of hosts.
@@ -56,10 +57,14 @@ class Reaper:
         :param echo: whether this conductor's own message came back through the broker.
         :raises errors.Unavailable: the database is not there, or an old copy; the next round does it.
         """
-        with self._core.database.read() as conn:
-            self._core.past.look(conn)
-        self._core.past.check()
-        judgement, pulses = self._judge(echo=echo)
+        try:
+            with self._core.database.read() as conn:
+                self._core.past.look(conn)
+            self._core.past.check()
+            judgement, pulses = self._judge(echo=echo)
+        except errors.Unavailable:
+            self._liveness.outage()
+            raise
         self._settle_fenced(pulses)
         views = {
             p.host: HostView(
@@ -74,7 +79,7 @@ class Reaper:
             if reaped < BATCH:
                 break
         self._upkeep.round()
-        self._drop_orphans()
+        self._drop_orphans(judgement, pulses)
         return len(pulses)
 
     def _judge(self, *, echo: bool) -> tuple[Judgement, Sequence[Pulse]]:
@@ -133,12 +138,13 @@ class Reaper:
             if waits:
                 settle(self._core, pulse.host, pulse.fence)
 
-    def _drop_orphans(self) -> None:
+    def _drop_orphans(self, judgement: Judgement, pulses: Sequence[Pulse]) -> None:
         """Those that their hosts show no more."""
         core = self._core
-        before = core.runtime.clock.now() - timedelta(seconds=UNSEEN_LOOKS * core.times.usage_interval_s)
+        quiet = {p.host for p in pulses if judgement.deaf or p.fence is not None or p.host in judgement.silent}
         with core.database.read() as conn:
-            gone = orphan.unseen(conn, before)
+            shown = orphan.shown(conn)
+        gone = self._unseen.gone(shown, quiet, core.runtime.clock.monotonic())
         if gone:
             with core.database.write() as conn:
                 orphan.drop(conn, gone)

@@ -327,14 +327,14 @@ ORDER BY a.host, a.instance_uuid""",
         code="OrphanDomain",
         query="""
 SELECT host, instance_uuid, epoch, power_state, first_seen_at, seen_at FROM orphan
-WHERE first_seen_at < seen_at AND power_state <> 'disk'
+WHERE first_seen_at <> seen_at AND power_state <> 'disk'
 ORDER BY host, instance_uuid""",
     ),
     Check(
         code="OrphanDisk",
         query="""
 SELECT host, instance_uuid, epoch, first_seen_at FROM orphan
-WHERE first_seen_at < seen_at AND power_state = 'disk'
+WHERE first_seen_at <> seen_at AND power_state = 'disk'
 ORDER BY host, instance_uuid""",
     ),
     Check(

@@ -2,12 +2,13 @@
 
 The record is a placement on that host of at least the domain's epoch: it names the domain, or entitles its
 destroy.  A domain without one is noted for as long as its host goes on showing it, and counts from the second time
-on: one look may have been on its way while the domain and its record went.
+on: one look may have been on its way while the domain and its record went.  Of the moments noted only that they differ
+says anything: several clocks write them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -18,13 +19,13 @@ from drover.db.bulk import among, insert_rows, listed
 from drover.db.schema import allocation, host, orphan
 from drover.objects.sync import Observation, Remains
 
-__all__ = ["DISK", "drop", "hosts_of", "note", "orphans_of", "subject", "unseen"]
-
+__all__ = ["DISK", "Key", "drop", "hosts_of", "note", "orphans_of", "shown", "subject"]
 
 #: in the place of a power state: files without a domain
 DISK = "disk"
 
 Seen = TypeVar("Seen", Observation, Remains)
+Key = tuple[str, str]  # host, instance uuid
 
 
 def subject(host_name: str, instance_uuid: str) -> str:
@@ -83,7 +84,7 @@ def orphans_of(conn: Connection) -> dict[str, tuple[str, ...]]:
 
 _SHOWN = (
     select(orphan.c.host, orphan.c.instance_uuid)
-    .where(orphan.c.first_seen_at < orphan.c.seen_at, orphan.c.power_state != DISK)
+    .where(orphan.c.first_seen_at != orphan.c.seen_at, orphan.c.power_state != DISK)
     .order_by(orphan.c.host, orphan.c.instance_uuid)
 )
 
@@ -103,19 +104,15 @@ _HOSTS_OF = select(orphan.c.host).where(orphan.c.instance_uuid == bindparam("uui
 _UNHEARD = select(host.c.name).where(host.c.last_sync_at.is_(None), host.c.fence == "")
 
 
-def unseen(conn: Connection, before: datetime) -> list[tuple[str, str]]:
-    """(host, uuid) of those that hosts have not shown since *before*, though they speak."""
-    return [(row.host, row.instance_uuid) for row in conn.execute(_UNSEEN, {"before": to_iso(before)})]
+def shown(conn: Connection) -> dict[Key, str]:
+    """When each was last shown, by the clock of who wrote it; those that were shown once too."""
+    return {(row.host, row.instance_uuid): row.seen_at for row in conn.execute(_LAST_SEEN)}
 
 
-_UNSEEN = (
-    select(orphan.c.host, orphan.c.instance_uuid)
-    .join(host, host.c.name == orphan.c.host)
-    .where(orphan.c.seen_at < bindparam("before"), host.c.last_sync_at > bindparam("before"))
-)
+_LAST_SEEN = select(orphan.c.host, orphan.c.instance_uuid, orphan.c.seen_at)
 
 
-def drop(conn: Connection, keys: Iterable[tuple[str, str]]) -> None:
-    """They are gone."""
-    wanted = sorted(set(keys))
-    conn.execute(delete(orphan).where(tuple_(orphan.c.host, orphan.c.instance_uuid).in_(wanted)))
+def drop(conn: Connection, gone: Mapping[Key, str]) -> None:
+    """They are gone, but for those that were shown again since."""
+    wanted = sorted((*key, seen_at) for key, seen_at in gone.items())
+    conn.execute(delete(orphan).where(tuple_(orphan.c.host, orphan.c.instance_uuid, orphan.c.seen_at).in_(wanted)))

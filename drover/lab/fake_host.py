@@ -14,7 +14,7 @@ from pathlib import Path
 
 from drover import errors
 from drover.lab.layout import Layout
-from drover.lab.part import Parts
+from drover.lab.part import Parts, wait_until
 from drover.lab.spec import LabSpec, host_uuid_of
 from drover.runtime import Runtime, program
 from drover.runtime.port import is_listening
@@ -57,6 +57,9 @@ class FakeHosts:
 
     def cut(self, host: str) -> None:
         self._signal_link(host, program.STOP)
+        # The kernel stops a process when it comes to it, not when it is told to.
+        log = self._layout.log(_link(host))
+        wait_until(self._runtime, lambda: self.is_cut(host), f"the cut of {host}", log)
 
     def heal(self, host: str) -> None:
         self._signal_link(host, program.CONT)

@@ -62,7 +62,7 @@ def at_rest(world: World, answers: Sequence[tuple[Action, str]]) -> None:
         _orphans_are_listed(world)
     else:
         _records_and_guests_agree(world)
-        stray = world.store.rows("SELECT * FROM orphan WHERE power_state = 'disk' AND first_seen_at < seen_at")
+        stray = world.store.rows("SELECT * FROM orphan WHERE power_state = 'disk' AND first_seen_at <> seen_at")
         assert not stray, f"remains are told that no record names: {stray}"
 
 

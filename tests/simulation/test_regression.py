@@ -39,6 +39,15 @@ def test_a_broker_outage_is_no_silence_of_hosts(store: Store) -> None:
         assert store.rows("SELECT id, attempt FROM operation WHERE attempt > 1") == []
 
 
+def test_a_database_outage_is_no_silence_of_hosts(store: Store) -> None:
+    """No sync can be written meanwhile: when the database was back, every host had been silent for too long."""
+    builds = tuple(Request(at_s=70.0 + n, name=f"vm{n}", action=Action.BUILD) for n in range(8))
+    outage = Fault(at_s=13.0, kind=Kind.DATABASE, for_s=58.9)
+    for seed in range(1, 9):
+        _holds(Plan(seed=seed, hosts=2, requests=builds, faults=(outage,)), store)
+        assert store.rows("SELECT id FROM operation WHERE attempt > 1 OR state <> 'succeeded'") == []
+
+
 def test_a_machine_that_stood_still_is_heard_again(store: Store) -> None:
     """The age of its calls was counted by its own clock, so that each of them arrived too old to be answered."""
     build = Request(at_s=1.0, name="vm", action=Action.BUILD)
@@ -74,3 +83,18 @@ def test_agents_with_copies_of_a_state_directory_never_share_a_session(store: St
     copy = Fault(at_s=10.0, kind=Kind.TWIN, target="h1", for_s=40.0)
     outcome = _holds(Plan(seed=1, hosts=1, requests=builds, faults=(copy,)), store)
     assert {who for who, _, _ in (end.partition(":") for end in outcome.ended)} == {"h1", "h1+"}
+
+
+def test_a_clock_that_jumps_hides_no_orphan(store: Store) -> None:
+    """One conductor noted the orphan, and the other, ten minutes ahead, held it for long gone."""
+    requests = (
+        Request(at_s=20.601, name="vm4", action=Action.BUILD, flavor="pinned"),
+        Request(at_s=21.633, name="vm4", action=Action.RESCUE),
+        Request(at_s=40.29, name="vm4", action=Action.UNRESCUE, wait=False),
+    )
+    faults = (
+        Fault(at_s=2.312, kind=Kind.FREEZE, target="c2", for_s=2.936),
+        Fault(at_s=6.753, kind=Kind.RESTORE, for_s=43.083),
+        Fault(at_s=48.25, kind=Kind.SKEW, target="c2", amount=600.0),
+    )
+    _holds(Plan(seed=270, schedulers=1, reclaim_s=120.0, requests=requests, faults=faults), store)

@@ -25,7 +25,15 @@ from tests.contract.store.test_conductor import begin_all, ordered
 from tests.functional.conductor.conftest import CTX, Fleet, PlayedAgent
 
 #: hosts are silent after 2 s without a sync
-TIMES = TimeSettings(join_window_s=0.0, reap_interval_s=0.1, owner_lease_s=1.0, sync_interval_s=1.0, silent_factor=2.0)
+TIMES = TimeSettings(
+    join_window_s=0.0,
+    reap_interval_s=0.1,
+    owner_lease_s=1.0,
+    sync_interval_s=1.0,
+    silent_factor=2.0,
+    usage_interval_s=0.5,
+    rpc_timeout_s=1.0,
+)
 
 
 @pytest.fixture
@@ -448,8 +456,14 @@ def test_a_domain_without_a_record_is_listed_while_it_is_shown(fleet: Fleet) -> 
     assert found == {"disk of files on h1"}, "the other has a placement"
     with pytest.raises(errors.InstanceElsewhere, match="h1 may run it"):
         fleet.api.instance_action(CTX, uuid, Action.REBOOT, {"type": "hard"})
-    execute(fleet, "UPDATE orphan SET seen_at = '2020-01-02T00:00:00Z', first_seen_at = '2020-01-01T00:00:00Z'")
-    until(fleet, lambda: not fleet.api.alarm_list(CTX), "the alarm stands")
+    execute(fleet, "UPDATE orphan SET seen_at = '2000-01-01T00:00:00Z'")  # by a clock that is behind: not gone yet
+    assert set(fleet.api.host_show(CTX, "h1").orphan_domains) == {uuid, "stray"}
+
+    def unalarmed() -> bool:
+        agent.sync()
+        return not fleet.api.alarm_list(CTX)
+
+    until(fleet, unalarmed, "the alarm stands")
     assert fleet.api.host_show(CTX, "h1").orphan_domains == ()
 
 
