@@ -104,6 +104,8 @@ def _clone(world: World, fault: Fault) -> None:
     copy = original.cloned() if fault.kind is Kind.CLONE else original.twin()
     if copy.name in world.machines:
         return
+    if fault.kind is Kind.TWIN:
+        world.watch.twinned(copy.host)
     world.add(copy)
     world.outside.sleep(fault.for_s)
     world.remove(copy.name)

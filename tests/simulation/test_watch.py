@@ -142,6 +142,16 @@ def test_a_guest_started_more_often_than_asked(world: World, store: Store) -> No
     _breaks(world, "promise 6")
 
 
+def test_two_agents_on_one_machine_may_start_a_guest_once_more_and_on_no_other(world: World, store: Store) -> None:
+    _insert(store, "operation", id="o", instance_uuid="u", action="build", attempt=1)
+    world.watch.twinned(world.machines["h1"].host)
+    guests = world.machines["h1"].guests
+    guests.put(replace(RUNNING, boots=2))
+    world.watch.check()
+    guests.put(replace(RUNNING, boots=3))
+    _breaks(world, "promise 6")
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
