@@ -38,11 +38,13 @@ class _Heard:
 class Liveness:
     """What one conductor has heard of each host.
 
+    :param round_s: between two rounds of judging; one that is late by half the time of silence was held up.
     :param recovery_s: after an outage, until a host speaks again: a call that must run out, and a pause before the next.
     """
 
     silent_after_s: float
     brake_share: float
+    round_s: float = 0.0
     recovery_s: float = 0.0
     _heard: dict[str, _Heard] = field(default_factory=dict)
     _fell_at: dict[str, float] = field(default_factory=dict)  # hosts this conductor let fall, and when
@@ -59,19 +61,15 @@ class Liveness:
         :param echo: whether a message of this conductor to itself came back; if not, it is this conductor that is
             cut off.
         """
-        deaf = not echo or now - self._judged_at > self.silent_after_s / 2
+        deaf = not echo or now - self._judged_at > self.round_s + self.silent_after_s / 2
         self._judged_at = now
-        # A host that is judged again after a while (it was fenced) is listened to anew.
-        names = set() if deaf else {pulse.host for pulse in pulses}
-        self._heard = {name: heard for name, heard in self._heard.items() if name in names}
         since = now + self.recovery_s if deaf else now
+        before, self._heard = self._heard, {}  # a host that is judged again after a while (it was fenced) is new
         for pulse in pulses:
             mark = (pulse.session, pulse.seq)
-            heard = self._heard.get(pulse.host)
-            if heard is None:
-                self._heard[pulse.host] = _Heard(mark, since)
-            elif heard.mark != mark:
-                self._heard[pulse.host] = _Heard(mark, now, moved=True)
+            heard = before.get(pulse.host)
+            moved = heard is not None and heard.mark != mark
+            self._heard[pulse.host] = _Heard(mark, since, moved) if heard is None or moved or deaf else heard
         if not echo:
             return Judgement(deaf=True)
         silent = {p.host for p in pulses if now - self._heard[p.host].since > self.silent_after_s}

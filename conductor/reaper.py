@@ -47,6 +47,7 @@ class Reaper:
         self._liveness = Liveness(
             silent_after_s=core.times.sync_interval_s * core.times.silent_factor,
             brake_share=core.settings.silence_brake_share,
+            round_s=core.times.reap_interval_s,
             recovery_s=core.times.rpc_timeout_s + LONGEST_PAUSE_S,
         )
         self._unseen = Unseen(UNSEEN_LOOKS * core.times.usage_interval_s)

@@ -66,6 +66,15 @@ def test_who_stood_still_for_half_the_time_of_silence_has_not_listened() -> None
     assert liveness.judge(pulses(1), 107.0, echo=True).silent == {"h0"}
 
 
+def test_rounds_that_are_far_apart_are_not_late() -> None:
+    liveness = Liveness(4.0, 0.2, round_s=3.0)
+    assert not rounds(liveness, pulses(1), 0, 3, every_s=3).silent
+    assert liveness.judge(pulses(1), 6.0, echo=True).fell == {"h0"}
+    assert liveness.judge(pulses(2, up=False), 9.0, echo=True).rose == {"h0"}
+    assert not liveness.judge(pulses(2), 14.1, echo=True).silent, "that one is"
+    assert liveness.judge(pulses(3, up=False), 20.0, echo=True).rose == {"h0"}, "what was heard meanwhile was heard"
+
+
 def test_a_host_that_was_down_rises_by_a_sync_and_not_by_an_old_row() -> None:
     liveness = Liveness(20.0, 0.2)
     assert not liveness.judge(pulses(7, up=False), 0.0, echo=True).rose
