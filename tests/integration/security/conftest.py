@@ -63,6 +63,8 @@ def guarded() -> Iterator[Guarded]:
             made.until(lambda name=f"{host}.agent": name not in _up(made), "the end of the lab's own agent")  # type: ignore[misc]
             stack.callback(_end, _agent(made, host, secrets))
         made.until(lambda: made.rows("SELECT 1 FROM host HAVING min(session) > 1"), "both to register again")
+        # Between two agents a host may have been silent for too long, and gets nothing until a conductor has looked.
+        made.until(lambda: made.rows("SELECT 1 FROM host_capacity HAVING min(up) = 1"), "both to be up again")
         yield Guarded(fleet=made, secrets=secrets, broker=broker)
 
 

@@ -24,7 +24,6 @@ OTHERS_REPLIES = route.reply_queue(route.agent_bus("host2"), "0" * 32)
 CONTEXT = {"request_id": "req-forged"}
 
 
-@pytest.mark.long  # failed twice on a busy machine for a reason that is not known yet
 def test_a_fleet_of_such_users_builds_and_deletes(guarded: Guarded) -> None:
     fleet = guarded.fleet
     built = fleet.create(6)
