@@ -20,8 +20,7 @@ from drover.states import VmState
 from tests import promise
 from tests.fleet import Fleet
 
-pytestmark = pytest.mark.long
-
+LONG = pytest.mark.long  # CI runs the minute of faults
 #: seconds that a run may take with everything after it
 LONGEST_S = 900.0
 
@@ -73,6 +72,7 @@ def test_a_minute_of_faults(fake: Fleet, tmp_path: Path) -> None:
     nothing_is_left(fake, 11)
 
 
+@LONG
 @pytest.mark.timeout(LONGEST_S + 60)
 def test_a_guest_that_runs_twice_is_seen(fake: Fleet) -> None:
     with started(fake, 12) as run:
@@ -98,6 +98,7 @@ def _double_a_guest(fleet: Fleet) -> None:
         file.write(json.dumps({"deleted": guest.uuid}) + "\n")
 
 
+@LONG
 @pytest.mark.timeout(LONGEST_S + 60)
 def test_an_interrupted_run_leaves_nothing(fake: Fleet) -> None:
     with started(fake, 13) as run:
@@ -108,6 +109,7 @@ def test_an_interrupted_run_leaves_nothing(fake: Fleet) -> None:
     nothing_is_left(fake, 13)
 
 
+@LONG
 @pytest.mark.timeout(LONGEST_S + 60)
 def test_what_a_killed_run_left_is_cleaned_by_its_seed(fake: Fleet) -> None:
     with started(fake, 14) as run:
