@@ -68,7 +68,7 @@ class View:
 
 
 def doubled(running: Iterable[Guest]) -> Iterator[Violation]:
-    """Promise 1; strangers have names of their own."""
+    """Promise 1."""
     places: dict[str, list[str]] = defaultdict(list)
     for guest in running:
         places[guest.uuid].append(f"process {guest.process} on {guest.host}")

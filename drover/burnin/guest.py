@@ -16,7 +16,11 @@ ON = (PowerState.RUNNING, PowerState.PAUSED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """A domain of a host. ``process`` changes when it is started anew; 0: it is off, or not known."""
+    """A domain of a host.
+
+    ``uuid`` is that of its instance, and names no other domain if it is not Drover's.  ``process`` changes when it is
+    started anew; 0: it is off, or not known.
+    """
 
     host: str
     uuid: str

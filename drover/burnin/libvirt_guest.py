@@ -18,7 +18,7 @@ from drover.runtime import Runtime, program
 from drover.runtime.program import Program
 from drover.states import PowerState
 
-__all__ = ["LibvirtGuests"]
+__all__ = ["LibvirtGuests", "identity"]
 
 _QEMU = re.compile(r"guest=([^,\0]+)")
 _MACHINE = re.compile(r"host\d+")
@@ -59,7 +59,7 @@ class LibvirtGuests:
         return [
             Guest(
                 host=host,
-                uuid=name.removeprefix(_OURS),
+                uuid=identity(host, name),
                 name=name,
                 power_state=state,
                 epoch=self._epoch(host, name),
@@ -103,8 +103,7 @@ class LibvirtGuests:
                 host = spaces.get(_pid_space(int(entry.name))) if name else None
                 if name and host:
                     one = _program(int(entry.name))
-                    uuid = name[1].removeprefix(_OURS)
-                    state = PowerState.RUNNING
+                    uuid, state = identity(host, name[1]), PowerState.RUNNING
                     guest = Guest(host=host, uuid=uuid, name=name[1], power_state=state, process=one.pid)
                     found[one.pid] = (guest, one)
         # A QEMU that becomes a daemon is two processes for a moment: one guest all the same.
@@ -137,6 +136,11 @@ class LibvirtGuests:
             said = str(getattr(exc, "stderr", "") or exc).strip()
             raise errors.Unavailable(what=f"libvirt of {host}", detail=said) from None
         return done.stdout
+
+
+def identity(host: str, name: str) -> str:
+    """Of Drover's domains their instance. Others may have one name on many hosts, and are another one on each."""
+    return name.removeprefix(_OURS) if name.startswith(_OURS) else f"{host}/{name}"
 
 
 def _pid_space(pid: int) -> int:
