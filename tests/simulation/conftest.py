@@ -9,8 +9,8 @@ import pytest
 
 from tests.simulation.store import Store
 
-#: about two minutes of one core
-SEEDS = 200
+#: about a minute of one core
+SEEDS = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,7 @@ from drover.states import VmState
 from tests import promise
 from tests.fleet import Fleet
 
-LONG = pytest.mark.long  # CI runs the minute of faults
+LONG = pytest.mark.long  # CI runs half a minute of faults
 #: seconds that a run may take with everything after it
 LONGEST_S = 900.0
 
@@ -60,13 +60,13 @@ def nothing_is_left(fleet: Fleet, seed: int) -> None:
 
 
 @pytest.mark.timeout(LONGEST_S + 60)
-def test_a_minute_of_faults(fake: Fleet, tmp_path: Path) -> None:
+def test_half_a_minute_of_faults(fake: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
-    status, report = burnin(fake, "--minutes", "1", "--seed", "11", "--faults", "--report", str(file))
+    status, report = burnin(fake, "--minutes", "0.5", "--seed", "11", "--faults", "--report", str(file))
     assert report["violations"] == []
     assert status == 0
-    assert report["operations"] >= 30
-    assert sum(report["faults"].values()) >= 6
+    assert report["operations"] >= 15
+    assert sum(report["faults"].values()) >= 3
     assert report["looks"] > 0
     assert json.loads(file.read_text()) == report
     nothing_is_left(fake, 11)
