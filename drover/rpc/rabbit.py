@@ -114,6 +114,9 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
             durable=False,
             exchange_auto_delete=False,
             queue_auto_delete=False,
+            # While the library waits for the broker to confirm a second reader, it takes what comes for the first one,
+            # and hands that on when the next message comes, or five seconds later.
+            nowait=True,
             callback=callback,
             rabbit_queue_ttl=ttl_s,
             enable_cancel_on_failover=self.enable_cancel_on_failover,

@@ -16,7 +16,7 @@ from drover.conf.bus import BusSettings
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.rpc.bus import MAX_MESSAGE_BYTES, Address, Message
 from drover.rpc.context import RequestContext
-from drover.rpc.contract import Endpoint, client
+from drover.rpc.contract import Contract, Endpoint, client
 from drover.rpc.transport import RabbitBus
 from drover.runtime.port import free_ports
 from drover.runtime.threads import ThreadRuntime
@@ -26,6 +26,7 @@ from tests.contract.bus.probe import CONTRACT, Probe, ProbeAPI
 CTX = RequestContext(request_id="req-1")
 SEND_RETRIES = 1
 kombu: Any = importlib.import_module("kombu")  # half typed
+amqpdriver: Any = importlib.import_module("oslo_messaging._drivers.amqpdriver")  # not typed
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,20 @@ def test_a_server_waits_for_the_broker(runtime: ThreadRuntime, broker: PrivateRa
     broker.start()
     assert starting.join(60)
     assert _until_answered(runtime, ends) == {}
+
+
+def test_what_waited_for_a_server_is_done_when_it_starts(
+    runtime: ThreadRuntime, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that has nothing to read sleeps; here so long that what it took with it would be late for good."""
+    for name in ("MIN", "MAX"):
+        monkeypatch.setattr(amqpdriver, f"ACK_REQUEUE_EVERY_SECONDS_{name}", 600.0)
+    address, endpoint = Address(f"probe-{ends.name}", "one"), Endpoint(CONTRACT, ends.probe)
+    ends.serving.serve(address, endpoint, 4).stop()  # its queues stay
+    contract = Contract(address.topic, CONTRACT.version, ProbeAPI)
+    client(contract, ends.calling).note(CTX, "early")
+    ends.serving.serve(address, endpoint, 4)
+    assert ends.probe.next_begun() == "early"
 
 
 def test_stopping_does_not_wait_for_the_broker(runtime: ThreadRuntime, broker: PrivateRabbit, ends: Ends) -> None:
