@@ -9,8 +9,8 @@ import pytest
 
 from tests.simulation.store import Store
 
-#: about a minute of one core
-SEEDS = 100
+#: about two minutes of one core
+SEEDS = 200
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
