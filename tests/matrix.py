@@ -43,6 +43,7 @@ __all__ = [
 BRISK: Mapping[str, Mapping[str, str]] = {
     "times": {
         "sync_interval_s": "0.5",
+        "silent_factor": "20",  # cells are about deaths; what a slow machine makes of a cut is no silence
         "sync_spacing_s": "0.02",
         "join_window_s": "0.005",
         "owner_lease_s": "1",
