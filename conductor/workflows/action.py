@@ -94,12 +94,14 @@ class ActionWorkflow:
     def _round(self, conn: Connection, jobs: Mapping[int, _Job], written: _Written) -> dict[int, _Job]:
         """Do those that name different instances by uuid; answers the others, for the next round.
 
-        Instances are read under the lock of their unfinished operations, which may have ended meanwhile.
+        Instances are read under the lock of their unfinished operations, which may have ended meanwhile, and under
+        their own: a verb of another conductor may begin and end between the two reads. One that begins later
+        finds the operation of this one.
         """
         uuids = [job.ref for job in jobs.values()]
         known = notice.recall(conn, [job.key for job in jobs.values() if job.key[1]])
         busy = operation.unfinished_of_instances(conn, uuids, lock=True)
-        targets = {uuid: i for uuid, i in instance.find(conn, uuids).items() if i.deleted_at is None}
+        targets = {uuid: i for uuid, i in instance.find(conn, uuids, lock=True).items() if i.deleted_at is None}
         placed = [job.ref for job in jobs.values() if job.action in _PLACED]
         placements = placement.find_of_instances(conn, placed, lock=True)
         later: dict[int, _Job] = {}

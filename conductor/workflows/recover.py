@@ -49,11 +49,18 @@ class RecoverWorkflow:
         return found
 
     def _situation(self, conn: Connection, ctx: RequestContext, ref: str, *, lock: bool) -> Situation:
-        """The rows; locked in the order of all transactions: operation, then placements. The instance is read last."""
+        """The rows, locked as a verb locks them: operation, instance, placements.
+
+        :raises drover.errors.StoreConflict: a verb began before the instance was locked.
+        """
         uuid = instance.resolve(conn, ref, project_id=ctx.project_id).uuid
         busy = operation.unfinished_of_instances(conn, [uuid], lock=lock).get(uuid)
+        it = instance.find(conn, [uuid], lock=lock).get(uuid)
+        if it is None or it.deleted_at is not None:
+            raise errors.InstanceNotFound(ref=ref)
         placements = placement.find_of_instances(conn, [uuid], lock=lock).get(uuid, [])
-        it = instance.resolve(conn, uuid, project_id=ctx.project_id)
+        if lock and busy is None and operation.unfinished_of_instances(conn, [uuid]):
+            raise errors.StoreConflict(constraint="", detail=f"a verb of {uuid} began meanwhile")
         wanted = {p.host for p in placements}
         pulses = [p for p in host.pulses(conn) if p.host in wanted]
         return Situation(

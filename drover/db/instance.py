@@ -141,14 +141,20 @@ def add(conn: Connection, instances: Sequence[Instance], secrets_of: Mapping[str
     insert_rows(conn, instance_secret, rows)
 
 
-def find(conn: Connection, uuids: Iterable[str]) -> dict[str, Instance]:
+def find(conn: Connection, uuids: Iterable[str], *, lock: bool = False) -> dict[str, Instance]:
+    """By uuid; absent ones are absent.
+
+    :param lock: as they are when nobody else changes them, until the transaction ends.
+    """
     wanted = set(uuids)
     if not wanted:
         return {}
-    return {row.uuid: to_value(row) for row in conn.execute(_FIND, {"uuids": listed(wanted)})}
+    query = _FIND_LOCKED if lock else _FIND
+    return {row.uuid: to_value(row) for row in conn.execute(query, {"uuids": listed(wanted)})}
 
 
 _FIND = select(instance).where(among(instance.c.uuid, bindparam("uuids")))
+_FIND_LOCKED = _FIND.order_by(instance.c.uuid).with_for_update(key_share=True)
 
 
 def to_secret(row: Row[Any]) -> Secret:
