@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from queue import SimpleQueue
-from types import FrameType
 from typing import Protocol
 
 from drover import errors, log
@@ -33,7 +33,6 @@ class Fatal:
     """
 
     def __init__(self) -> None:
-        # SimpleQueue.put is re-entrant: a signal handler may interrupt a put or a get of the same thread.
         self._reasons: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def __call__(self, exc: Exception) -> None:
@@ -56,7 +55,7 @@ def run(service: Service, runtime: Runtime, name: str, *, fatal: Fatal | None = 
     :return: 0 after a signal, else the ``exit_code`` of the fatal error (1 for one without).
     """
     end = fatal or Fatal()
-    _install(end)
+    _listen(end, runtime)
 
     def start() -> None:
         try:
@@ -75,17 +74,26 @@ def run(service: Service, runtime: Runtime, name: str, *, fatal: Fatal | None = 
     return _report(reason, name)
 
 
-def _install(end: Fatal) -> None:
-    seen: list[int] = []
+def _listen(end: Fatal, runtime: Runtime) -> None:
+    """Have SIGTERM and SIGINT heard by a task of their own, whatever the main thread does.
 
-    def handler(number: int, _: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        end.ask_to_stop()
+    A Python handler runs only when the main thread next runs Python, and that may be never: one that begins to
+    wait just after the signal, or whose signal the kernel gave to another thread, sleeps on.  What Python writes
+    to the wakeup fd is there at once and stays until it is read.
+    """
+    numbers, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
 
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
+    def listen() -> None:
+        with numbers, wakeup:
+            numbers.recv(1)
+            end.ask_to_stop()
+            os._exit(128 + numbers.recv(1)[0])
+
+    runtime.spawn("signals", listen)
+    signal.set_wakeup_fd(wakeup.fileno())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 def _stop(service: Service, name: str) -> None:

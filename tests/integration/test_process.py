@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 PROGRAM = """
+import signal
 import sys
+import threading
 from drover import errors, log
 from drover.runtime import process
 from drover.runtime.threads import ThreadRuntime
@@ -33,7 +35,10 @@ class Sample:
         say("begun")
         if mode == "stale":
             runtime.spawn("sync", lambda: fatal(errors.StaleSession(host="h1", session=1, current=2)))
-        if mode == "waits":
+        if mode == "elsewhere":
+            sys.stdin.readline()
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        if mode in ("waits", "elsewhere"):
             self.stopped.wait()
 
     def stop(self):
@@ -55,7 +60,8 @@ def start() -> Iterator[Start]:
 
     def begin(mode: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", PROGRAM, mode]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
         return started[-1]
 
     yield begin
@@ -76,6 +82,15 @@ def test_a_signal_drains_and_ends_well(start: Start, mode: str, number: signal.S
     assert _line(child) == "begun"
     child.send_signal(number)
     output, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    assert output.split() == ["draining", "drained"]
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_drains_too(start: Start) -> None:
+    """The kernel may give it to any thread, or to the main one just before that begins to wait."""
+    child = start("elsewhere")
+    assert _line(child) == "begun"
+    output, errors = child.communicate("now\n", timeout=60)
     assert child.returncode == 0, errors
     assert output.split() == ["draining", "drained"]
 
