@@ -215,10 +215,12 @@ def _plan(conn: Connection, core: Core, name: str, word: Fence, *, lock: bool) -
         still = {op.id for op in held.values() if op.state not in FINAL_STATES and op.host == name}
         waiting = [held[op.id] for op in waiting if op.id in still]
     uuids = {p.instance_uuid for p in here if p.state is not PlacementState.LEAVING}
+    # What leaves is held too: of a deleted instance's last two hosts one must see that the other has let go.
+    held_there = {p.instance_uuid for p in here} | {op.instance_uuid for op in waiting}
     facts = Facts(
         operations={},
         busy={},
-        placements=placement.find_of_instances(conn, uuids | {op.instance_uuid for op in waiting}, lock=lock),
+        placements=placement.find_of_instances(conn, held_there, lock=lock),
         build_attempts=core.settings.build_attempts,
     )
     return plan_fence(name, info(host.fence_error(name, word)), waiting, instance.find(conn, uuids), facts)

@@ -104,7 +104,7 @@ class ImageWorkflow:
         """
         now = self._runtime.clock.now()
         with self._database.write() as conn:
-            found = image_rows.resolve(conn, image)
+            found = image_rows.resolve(conn, image, lock=True)  # no shelve ends in between
             if shelved := image_rows.shelved(conn, found.id):
                 raise errors.InUse(what="image", ref=found.name, users=f"the shelved instance {shelved}")
             image_rows.mark_deleted(conn, found.id, now)

@@ -74,6 +74,8 @@ _POLICY = (
 )
 
 
+#: asked of the instance's own row too: PostgreSQL looks at that again, and only at that, when it had to wait for it
+_PLACED = f"deleted_at IS NULL AND vm_state <> '{VmState.SHELVED_OFFLOADED}' AND instance.epoch = o.epoch"
 _SEEN = {
     "uuid": "text",
     "epoch": "integer",
@@ -144,7 +146,7 @@ UPDATE instance SET
     usage = COALESCE(o.seen, usage),
     observed = :stamp
 FROM {seen} AS o{_OLD if both else ""}
-WHERE instance.uuid = o.uuid{" AND old_uuid = o.uuid" if both else ""} AND observed < :stamp AND deleted_at IS NULL AND EXISTS (
+WHERE instance.uuid = o.uuid{" AND old_uuid = o.uuid" if both else ""} AND observed < :stamp AND {_PLACED} AND EXISTS (
     SELECT 1 FROM allocation
     WHERE instance_uuid = o.uuid AND host = :host AND epoch = o.epoch AND state = '{PlacementState.ACTIVE}'
 )

@@ -221,7 +221,7 @@ class SyncWorkflow:
             busy=busy,
             placements=placement.find_of_instances(conn, touched, lock=True),
             build_attempts=self._core.settings.build_attempts,
-            images=image.statuses(conn, shelved) if shelved else {},
+            images=image.statuses(conn, shelved, lock=True) if shelved else {},
         )
 
     def _due(self, memory: dict[str, float], name: str, every_s: float) -> bool:

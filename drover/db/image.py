@@ -83,13 +83,14 @@ def find(conn: Connection, image_id: str) -> Image | None:
     return to_value(row) if row else None
 
 
-def resolve(conn: Connection, ref: str) -> Image:
+def resolve(conn: Connection, ref: str, *, lock: bool = False) -> Image:
     """The image with this id, else the only one with this name; deleted ones do not count.
 
+    :param lock: nobody else changes or deletes it, or looks at its status under lock, until the transaction ends.
     :raises errors.ImageNotFound: none.
     :raises errors.AmbiguousName: several have the name; the error lists their ids.
     """
-    rows = conn.execute(_RESOLVE, {"ref": ref}).all()
+    rows = conn.execute(_RESOLVE_LOCKED if lock else _RESOLVE, {"ref": ref}).all()
     rows = [row for row in rows if row.id == ref] or rows
     if not rows:
         raise errors.ImageNotFound(ref=ref)
@@ -103,6 +104,7 @@ _RESOLVE = (
     .where(or_(image.c.id == bindparam("ref"), image.c.name == bindparam("ref")), image.c.deleted_at.is_(None))
     .order_by(image.c.id)
 )
+_RESOLVE_LOCKED = _RESOLVE.with_for_update()
 
 
 def get_many(conn: Connection, ids: Collection[str]) -> dict[str, Image]:
@@ -129,11 +131,13 @@ def list_all(conn: Connection, only: ImageFilter = EVERY_IMAGE) -> tuple[Image, 
     return tuple(to_value(row) for row in conn.execute(found))
 
 
-def statuses(conn: Connection, ids: Collection[str]) -> dict[str, ImageStatus]:
-    """Of those among *ids* that exist and are not deleted."""
-    rows = conn.execute(
-        select(image.c.id, image.c.status).where(image.c.id.in_(sorted(set(ids))), image.c.deleted_at.is_(None))
-    )
+def statuses(conn: Connection, ids: Collection[str], *, lock: bool = False) -> dict[str, ImageStatus]:
+    """Of those among *ids* that exist and are not deleted.
+
+    :param lock: and stay so until the transaction ends.
+    """
+    query = select(image.c.id, image.c.status).where(image.c.id.in_(sorted(set(ids))), image.c.deleted_at.is_(None))
+    rows = conn.execute(query.order_by(image.c.id).with_for_update() if lock else query)
     return {row.id: ImageStatus(row.status) for row in rows}
 
 
