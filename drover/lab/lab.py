@@ -78,13 +78,15 @@ class Lab:
                 return
             services.configure()
             fresh = services.start_missing()
-            goal = Goal(parts=self._part_names(spec), since=began)
+            parts = self._part_names(spec)
+            agents = tuple(map(agent_of, spec.host_names()))
+            goal = Goal(parts=tuple(name for name in parts if name not in agents), since=began)
             # An agent whose first call comes before there is a queue for it waits a whole RPC timeout.
             readiness.wait(self._runtime, self.layout, self._parts, services, goal)
             booted = [host for host in spec.host_names() if services.start_agent(machines, host)]
             if fresh or booted:
                 report("started " + ", ".join([*fresh, *map(agent_of, booted)]))
-            goal = replace(goal, hosts=spec.host_names(), fresh=tuple(booted))
+            goal = replace(goal, parts=parts, hosts=spec.host_names(), fresh=tuple(booted))
             readiness.wait(self._runtime, self.layout, self._parts, services, goal)
             libvirtd.keep_findings(self.layout.host(spec.host_names()[0]))
 

@@ -93,8 +93,7 @@ def wait(runtime: Runtime, layout: Layout, parts: Parts, services: Services, goa
         if words := server_ended():
             raise errors.LabFailed(reason=words)
         running = parts.running().keys() & set(goal.parts)
-        # Agents are started once a conductor answers: there are none before there are hosts to wait for.
-        late = goal.hosts and runtime.clock.monotonic() - began_s > _APPEAR_S
+        late = runtime.clock.monotonic() - began_s > _APPEAR_S
         known = set(goal.parts) if late else seen
         if died := sorted(known - running):
             raise errors.LabFailed(reason=f"{died[0]} ended: {log_end(layout.log(died[0]))}")

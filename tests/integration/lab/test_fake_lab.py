@@ -15,6 +15,7 @@ from drover import errors
 from drover.conf import load
 from drover.conf.bus import BusSettings
 from drover.lab.lab import Lab
+from drover.lab.service import Services
 from drover.lab.spec import Driver, LabSpec, save
 from drover.objects.host import Host
 from drover.rpc import conductor as conductor_rpc
@@ -189,6 +190,21 @@ def test_a_part_that_ends_at_once_is_told_with_its_last_words(runtime: ThreadRun
                 lab.up(wrong)
         finally:
             lab.down()
+
+
+def test_nobody_waits_for_a_part_that_died_before_it_was_seen(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_missing = Services.start_missing
+
+    def and_then_it_dies(services: Services) -> tuple[str, ...]:
+        started = start_missing(services)
+        lab.kill("conductor")
+        return started
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Services, "start_missing", and_then_it_dies)
+        with pytest.raises(errors.LabFailed, match="conductor ended"):
+            lab.up()
+    lab.up()
 
 
 @pytest.mark.parametrize("server", ["rabbitmq", "postgresql"])
