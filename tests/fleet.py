@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
@@ -34,7 +34,7 @@ from drover.states import Action, RestartPolicy
 from tests import guest
 from tests.needs import require
 
-__all__ = ["FLAVOR", "IMAGE", "NETWORK", "PATIENCE_S", "QUICK", "Fleet", "fleet"]
+__all__ = ["FLAVOR", "IMAGE", "NETWORK", "PATIENCE_S", "QUICK", "Fleet", "fleet", "logs_kept"]
 
 T = TypeVar("T")
 
@@ -42,6 +42,8 @@ FLAVOR, IMAGE, NETWORK = "tiny", "boot-sector", "lab"
 #: seconds that anything may take on a loaded machine before a test says that it is stuck
 PATIENCE_S = 150.0
 _LOOK_S = 0.01
+#: where the logs of a lab lie that failed its test, in the checkout
+_KEPT = Path(__file__).parents[1] / "build/labs"
 #: everything that Drover only does after a while it does soon
 QUICK: Mapping[str, Mapping[str, str]] = {
     "times": {
@@ -208,23 +210,45 @@ def fleet(
     runtime = ThreadRuntime()
     lab = Lab(directory, runtime)
     chosen = {**(_FAKE if driver is Driver.FAKE else {}), **settings}
+    spec = LabSpec(hosts=hosts, driver=driver, conductors=conductors, schedulers=schedulers, settings=chosen)
     try:
-        lab.up(LabSpec(hosts=hosts, driver=driver, conductors=conductors, schedulers=schedulers, settings=chosen))
-        bus = connect(runtime, load([str(lab.config_file)]).get(BusSettings), "test")
-        database = load([str(lab.layout.config("conductor"))]).get(DatabaseSettings)
-        url = database.connection.replace("postgresql+psycopg", "postgresql")
-        looks = Looks(url)
-        try:
-            timeout_s = float(settings.get("times", {}).get("rpc_timeout_s", "10"))
-            made = Fleet(lab=lab, runtime=runtime, bus=bus, database_url=url, looks=looks, timeout_s=timeout_s)
-            _stock(made)
-            yield made
-        finally:
-            looks.close()
-            bus.close()
+        with logs_kept(directory, _KEPT / directory.name):
+            lab.up(spec)
+            with _used(lab, runtime, float(settings.get("times", {}).get("rpc_timeout_s", "10"))) as made:
+                yield made
     finally:
         lab.down()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _used(lab: Lab, runtime: ThreadRuntime, timeout_s: float) -> Iterator[Fleet]:
+    bus = connect(runtime, load([str(lab.config_file)]).get(BusSettings), "test")
+    database = load([str(lab.layout.config("conductor"))]).get(DatabaseSettings)
+    url = database.connection.replace("postgresql+psycopg", "postgresql")
+    looks = Looks(url)
+    try:
+        made = Fleet(lab=lab, runtime=runtime, bus=bus, database_url=url, looks=looks, timeout_s=timeout_s)
+        _stock(made)
+        yield made
+    finally:
+        looks.close()
+        bus.close()
+
+
+@contextmanager
+def logs_kept(directory: Path, kept: Path) -> Iterator[None]:
+    """When the block fails, copy every ``*.log`` below *directory* to *kept*: a lab goes, and its logs explain the failure."""
+    try:
+        yield
+    except BaseException as exc:
+        for log in directory.rglob("*.log"):
+            copy = kept / log.relative_to(directory)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # what runs still may take it away
+                shutil.copyfile(log, copy)
+        exc.add_note(f"the logs of its lab: {kept}")
+        raise
 
 
 def _stock(made: Fleet) -> None:

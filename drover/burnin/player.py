@@ -46,14 +46,20 @@ class Setup:
 
 
 class Player:
-    """Plays until *over*; several share a ledger."""
+    """Plays until *over*; several share a ledger.
 
-    def __init__(self, fleet: Fleet, ledger: Ledger, setup: Setup, chance: Random, over: Event) -> None:
+    :param absent: words about parts that cannot answer now.
+    """
+
+    def __init__(
+        self, fleet: Fleet, ledger: Ledger, setup: Setup, chance: Random, over: Event, absent: Callable[[], str]
+    ) -> None:
         self._fleet = fleet
         self._ledger = ledger
         self._setup = setup
         self._chance = chance
         self._over = over
+        self._absent = absent
 
     def run(self) -> None:
         while not self._over.is_set():
@@ -71,9 +77,8 @@ class Player:
             self._do(turn)
         except errors.Unavailable as exc:
             self._ledger.lose(turn)
-            self._violated(
-                "nobody answered", turn.move, f"{exc.code}: {exc.message}, {self._fleet.patience_s:g} s long"
-            )
+            words = f"{exc.code}: {exc.message}, {self._fleet.patience_s:g} s long; {self._absent()}"
+            self._violated("nobody answered", turn.move, words)
         except Exception as exc:  # whatever an answer makes of us is a finding, and the run goes on
             LOG.exception("move failed", move=turn.move.label)
             self._ledger.lose(turn)

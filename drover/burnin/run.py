@@ -150,7 +150,7 @@ class Run:
             faults=options.faults,
         )
         for number in range(1, options.clients + 1):
-            player = Player(self._fleet, self._ledger, setup, self._chance(number), self._over)
+            player = Player(self._fleet, self._ledger, setup, self._chance(number), self._over, self._absent)
             self._players.append(spawn(f"client-{number}", player.run))
         self._tasks.append(spawn("watch", self._watch))
         if (striker := self._striker) is not None:
@@ -170,6 +170,17 @@ class Run:
             f"{left_s:.0f} s left: {self._ledger.operations()} operations{faults}, {self._looks} looks, "
             f"{violations} violations"
         )
+
+    def _absent(self) -> str:
+        """What of a lab is not up now."""
+        if self._lab is None:
+            return "whether its conductors run is not known here"
+        try:
+            parts = self._lab[0].status()
+        except (errors.DroverError, OSError) as exc:
+            return f"what of the lab runs is not known: {exc}"
+        down = [f"{part.name} is {part.state}" for part in parts if part.state != "up"]
+        return ", ".join(down) or "every part of the lab is up"
 
     # --- after -------------------------------------------------------------------------------------------------
 
