@@ -72,12 +72,11 @@ class Lab:
             report(f"{spec.hosts} hosts with the {spec.driver} driver in {self.layout.directory}")
             began = self._runtime.clock.now()
             machines, services = self._machines(spec), self._services(spec)
-            servers = services.server_starts() if spec.services else ()
-            together(self._runtime, [*servers, lambda: self._boot(spec, machines)])
+            fresh: list[str] = []
+            serving = [lambda: self._serve(services, fresh)] if spec.services else []
+            together(self._runtime, [*serving, lambda: self._boot(spec, machines)])
             if not spec.services:
                 return
-            services.configure()
-            fresh = services.start_missing()
             parts = self._part_names(spec)
             agents = tuple(map(agent_of, spec.host_names()))
             goal = Goal(parts=tuple(name for name in parts if name not in agents), since=began)
@@ -233,6 +232,12 @@ class Lab:
                 entry.unlink()
         self.layout.spec.unlink(missing_ok=True)
         self.layout.directory.rmdir()
+
+    def _serve(self, services: Services, fresh: list[str]) -> None:
+        """What stands beside the hosts; it comes up also when one of them does not. Names of started parts go to *fresh*."""
+        together(self._runtime, services.server_starts())
+        services.configure()
+        fresh += services.start_missing()
 
     def _boot(self, spec: LabSpec, machines: Machines) -> None:
         machines.prepare()

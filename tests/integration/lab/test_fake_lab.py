@@ -207,6 +207,20 @@ def test_nobody_waits_for_a_part_that_died_before_it_was_seen(lab: Lab, monkeypa
     lab.up()
 
 
+def test_a_conductor_comes_up_though_a_host_does_not(lab: Lab) -> None:
+    machine_id = lab.layout.host("host2") / "machine-id"
+    lab.kill("conductor")
+    machine_id.unlink()
+    machine_id.mkdir()
+    try:
+        with pytest.raises(OSError, match="machine-id"):
+            lab.up()
+        assert states(lab)["conductor"] == "up"
+    finally:
+        machine_id.rmdir()
+        lab.up()
+
+
 @pytest.mark.parametrize("server", ["rabbitmq", "postgresql"])
 def test_nobody_waits_for_hosts_without_a_server(server: str, runtime: ThreadRuntime) -> None:
     require("rabbitmq", "postgresql")
