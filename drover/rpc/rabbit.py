@@ -76,8 +76,12 @@ class RabbitDriver(impl_rabbit.RabbitDriver):  # type: ignore[misc]
         """The library would also make a fanout queue for each server, which nobody writes to."""
         connection = self._get_connection(driver_common.PURPOSE_LISTEN)
         listener = amqpdriver.RpcAMQPListener(self, connection)
-        for queue in route.queues(target.topic, target.server):
-            connection.read(queue, listener)
+        try:
+            for queue in route.queues(target.topic, target.server):
+                connection.read(queue, listener)
+        except BaseException:  # a reader that nobody listens to would take what others wait for
+            connection.close()
+            raise
         return base.PollStyleListenerAdapter(listener, batch_size, batch_timeout)
 
     def make_reply_queue(self) -> None:
@@ -96,8 +100,11 @@ class RabbitDriver(impl_rabbit.RabbitDriver):  # type: ignore[misc]
 
 class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
     def count(self, queue: str) -> tuple[int, int]:
-        """On a channel of its own: the broker closes the one on which a queue was not found."""
-        with self.connection.channel() as channel:
+        """On a channel of its own: the broker closes the one on which a queue was not found.
+
+        The thread that sends heartbeats reads, too, and would take the answer.
+        """
+        with self._connection_lock, self.connection.channel() as channel:
             try:
                 state = channel.queue_declare(queue, passive=True)
             except amqp.NotFound:

@@ -108,21 +108,27 @@ class RabbitBus:
 
     def serve(self, address: Address, dispatcher: Dispatcher, workers: int) -> Server:
         self._check_open()
-        self.wait_reachable()
         target = oslo_messaging.Target(topic=address.topic, server=address.server or self._name)
         slots = _Slots(self._runtime, str(address), workers)
-        with self._serving:
-            # The library reads it for each connection that it makes, and makes one for each server.
-            self._options.set_override("rabbit_qos_prefetch_count", _prefetch(workers), group="oslo_messaging_rabbit")
-            server = _RabbitServer(
-                self._runtime,
-                _BoundedRPCServer(self._transport, target, _Door(address, dispatcher), slots),
-                slots,
-                self._settings.drain_timeout_s,
-            )
+
+        def start() -> _RabbitServer:
+            self.reach()
+            try:
+                return self._started(target, _Door(address, dispatcher), slots, _prefetch(workers))
+            except _BROKER_ERRORS as exc:  # it died after it was reached
+                raise _unavailable(exc) from None
+
+        server = retry.until_available(self._runtime, "message bus", start, stopped=self._closed.is_set)
         self._servers.append(server)
         LOG.info("serving", address=address, workers=workers)
         return server
+
+    def _started(self, target: oslo_messaging.Target, door: _Door, slots: _Slots, prefetch: int) -> _RabbitServer:
+        server = _BoundedRPCServer(self._transport, target, door, slots)
+        with self._serving:
+            # The library reads it for each connection that it makes, and makes one for each server.
+            self._options.set_override("rabbit_qos_prefetch_count", prefetch, group="oslo_messaging_rabbit")
+            return _RabbitServer(self._runtime, server, slots, self._settings.drain_timeout_s)
 
     def inspect(self, addresses: Sequence[Address]) -> dict[Address, QueueState]:
         """See :class:`drover.rpc.bus.Inspectable`."""
@@ -149,13 +155,6 @@ class RabbitBus:
     def reach(self) -> None:
         """:raises errors.BusUnavailable: the broker cannot be reached, or refuses us."""
         self.cast(_NOBODY, Message(method="reach"))
-
-    def wait_reachable(self) -> None:
-        """Wait as long as it takes.
-
-        :raises errors.BusUnavailable: the bus was closed meanwhile.
-        """
-        retry.until_available(self._runtime, "message bus", self.reach, stopped=self._closed.is_set)
 
     def declare_reply_queue(self) -> None:
         """The library does it with the first call, which may wait for the broker for ever.

@@ -26,6 +26,7 @@ from tests.contract.bus.probe import CONTRACT, Probe, ProbeAPI
 CTX = RequestContext(request_id="req-1")
 SEND_RETRIES = 1
 kombu: Any = importlib.import_module("kombu")  # half typed
+_Connection: Any = importlib.import_module("drover.rpc.rabbit")._Connection
 amqpdriver: Any = importlib.import_module("oslo_messaging._drivers.amqpdriver")  # not typed
 
 
@@ -107,6 +108,26 @@ def test_a_server_waits_for_the_broker(runtime: ThreadRuntime, broker: PrivateRa
     broker.start()
     assert starting.join(60)
     assert _until_answered(runtime, ends) == {}
+
+
+def test_a_server_whose_broker_dies_while_it_is_set_up_serves_when_it_is_back(
+    runtime: ThreadRuntime, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its first queue, in the way that was seen: the library repeats much, but not this."""
+    read, reads = _Connection.read, list[str]()
+
+    def dies_once(connection: Any, queue: str, *more: Any) -> None:
+        reads.append(queue)
+        if len(reads) == 2:
+            raise ConnectionResetError(104, "Connection reset by peer")
+        read(connection, queue, *more)
+
+    monkeypatch.setattr(_Connection, "read", dies_once)
+    ends.serve()
+    assert reads == [*reads[:2], *reads[:2]]
+    address = Address("probe", ends.name)
+    assert _until_answered(runtime, ends) == {}
+    assert ends.calling.inspect([address])[address].readers == 1
 
 
 def test_what_waited_for_a_server_is_done_when_it_starts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from drover import errors
@@ -24,6 +26,16 @@ def test_readers_and_messages_are_counted(rabbit_ends: Wire) -> None:
     wire.opened.clear()
     wire.calling.cast(wire.address, Message(method="note", context={"request_id": "r"}))
     _until_counted(wire, bus, QueueState(1, 0))
+
+
+@pytest.mark.timeout(60)
+def test_the_first_look_of_a_connection_is_answered(rabbit_ends: Wire) -> None:
+    """The library tends to a new connection in a thread of its own, which took the answer: one look in two had none."""
+    assert isinstance(rabbit_ends.serving, RabbitBus)
+    for number in range(10):
+        bus = RabbitBus(rabbit_ends.runtime, rabbit_ends.serving._settings, name=f"looking-{number}")
+        with closing(bus):
+            assert bus.inspect([Address("probe", "nobody")]) == {Address("probe", "nobody"): QueueState(0, 0)}
 
 
 def _until_counted(wire: Wire, bus: Inspectable, state: QueueState) -> None:
