@@ -17,12 +17,25 @@ from drover.objects.catalog import Image, ImageStatus
 from drover.objects.operation import ErrorInfo
 from drover.runtime import Event, Runtime
 
-__all__ = ["Completion"]
+__all__ = ["Completion", "forget_deleted"]
 
 LOG = log.get(__name__)
 
 #: seconds that :meth:`Completion.complete` waits for the check: well under the RPC timeout
 _CHECK_WAIT_S = 5.0
+
+
+def forget_deleted(database: Database, store: DepotStore, image_id: str) -> bool:
+    """Remove what is here of an image whose record says deleted; whether it does.
+
+    A delete writes the record, then removes the files. Whoever made one asks here afterwards: the delete may have
+    been done with the files when it came.
+    """
+    with database.read() as conn:
+        if image_id not in image_rows.deleted(conn, [image_id]):
+            return False
+    store.remove(image_id)
+    return True
 
 
 class Completion:
@@ -77,7 +90,7 @@ class Completion:
 
     def _run_check(self, image: Image, check: _Check) -> None:
         try:
-            self._check(image)
+            self._judge(image)
         except errors.DroverError as exc:
             check.error = exc
         except OSError as exc:
@@ -87,6 +100,14 @@ class Completion:
                 del self._checks[image.id]
             check.done.set()
 
+    def _judge(self, image: Image) -> None:
+        """:raises errors.ImageNotFound: it was deleted meanwhile. Others as the check."""
+        try:
+            self._check(image)
+        finally:
+            if forget_deleted(self._database, self._store, image.id):
+                raise errors.ImageNotFound(ref=image.id)
+
     def _check(self, image: Image) -> None:
         try:
             checked = self._store.check(image, self._settings.max_image_gib)
@@ -94,14 +115,15 @@ class Completion:
             self._refuse(image, exc)
             raise
         with self._database.write() as conn:
-            image_rows.activate(
+            active = image_rows.activate(
                 conn,
                 image.id,
                 size_bytes=checked.facts.size_bytes,
                 virtual_size_bytes=checked.facts.virtual_size_bytes,
                 sha256=checked.sha256,
             )
-        LOG.info("image active", image=image.id, name=image.name, size_bytes=checked.facts.size_bytes)
+        if active:
+            LOG.info("image active", image=image.id, name=image.name, size_bytes=checked.facts.size_bytes)
 
     def _refuse(self, image: Image, error: errors.InvalidImage) -> None:
         """Reason, row, bytes, in this order: a crash in between leaves a check that can be repeated or a sweep."""

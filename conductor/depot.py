@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conductor.completion import Completion
+from conductor.completion import Completion, forget_deleted
 from conductor.depot_request import DepotHandler
 from conductor.depot_store import DepotStore
 from drover import errors, log
@@ -40,6 +40,8 @@ LOG = log.get(__name__)
 _WAITING = 256
 #: seconds without a byte of a TLS handshake
 _HANDSHAKE_S = 10.0
+#: seconds between two sweeps
+_SWEEP_EVERY_S = 600.0
 #: seconds that :meth:`Depot.stop` gives to requests that run
 _DRAIN_S = 10.0
 
@@ -56,6 +58,7 @@ class Depot:
         self._key = depot_key
         self._server: _Server | None = None
         self._task: Task | None = None
+        self._swept_at = 0.0
 
     @property
     def port(self) -> int:
@@ -75,10 +78,7 @@ class Depot:
             self._server.tls = tls
         except OSError as exc:
             raise errors.InvalidConfig(reason=f"[depot] {address[0]}:{address[1]}, {exc}") from None
-        try:
-            self.sweep()
-        except (errors.Unavailable, OSError) as exc:
-            LOG.warning("depot not swept, the next start will", error=exc)
+        self._sweep()
         self._task = self.runtime.spawn("depot", self._server.serve_forever)
         LOG.info("depot listens", address=address[0], port=self.port, directory=self.settings.directory)
 
@@ -90,6 +90,18 @@ class Depot:
             self._server.drain(_DRAIN_S)
             self._server.server_close()
             self._server = None
+
+    def tick(self) -> None:
+        """Called with each round of the conductor: sweep again after a while."""
+        if self.runtime.clock.monotonic() - self._swept_at >= _SWEEP_EVERY_S:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._swept_at = self.runtime.clock.monotonic()
+        try:
+            self.sweep()
+        except (errors.Unavailable, OSError) as exc:
+            LOG.warning("depot not swept, the next time will do", error=exc)
 
     def sweep(self) -> None:
         """Remove bytes of deleted and refused images: one was cut between its row and its files.
@@ -127,7 +139,11 @@ class Depot:
         limit = image.size_bytes or self.settings.max_image_gib * GIB
         if offset + len(chunk) > limit:
             raise errors.InvalidImage(image=image_id, reason=f"more than {limit} bytes")
-        return self.store.append(image_id, offset, chunk)
+        try:
+            return self.store.append(image_id, offset, chunk)
+        finally:
+            if forget_deleted(self._database, self.store, image_id):
+                raise errors.ImageNotFound(ref=image_id)
 
     def complete(self, image_id: str, size_bytes: int, sha256: str) -> ImageStatus:
         """All bytes were sent, so many with this hash (0, "": not said): ``active``, or ``queued`` while the check goes on.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conductor.depot_store import Checked, DepotStore
 from conductor.workflows.image import ImageWorkflow
 from drover import errors
 from drover.db import image as image_rows
@@ -207,6 +208,54 @@ def test_deleting_in_the_middle_ends_the_upload(site: Site, disk: Path) -> None:
         send(site, image, disk, delete)
     assert site.files() == []
     assert site.images.list(CTX) == ()
+
+
+def test_a_chunk_that_a_delete_overtook_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = site.images.create(CTX, RAW)
+    append = DepotStore.append
+
+    def late(store: DepotStore, image_id: str, offset: int, chunk: bytes) -> int:
+        site.images.delete(CTX, image_id)
+        return append(store, image_id, offset, chunk)
+
+    monkeypatch.setattr(DepotStore, "append", late)
+    with pytest.raises(errors.ImageNotFound):
+        site.depot.receive(image.id, 0, b"half")
+    assert site.files() == []
+
+
+@pytest.mark.parametrize("taken", ["bytes", "record"])
+def test_a_check_that_a_delete_overtook_leaves_nothing(
+    site: Site, disk: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    """The delete took the bytes before the check read them, or came by before the check gave them their name."""
+    image = site.images.create(CTX, RAW)
+    send(site, image, disk)
+    check = DepotStore.check
+
+    def late(store: DepotStore, of: Image, limit_gib: int) -> Checked:
+        if taken == "bytes":
+            site.images.delete(CTX, of.id)
+        with site.database.write() as conn:
+            image_rows.mark_deleted(conn, of.id, site.runtime.clock.now())
+        return check(store, of, limit_gib)
+
+    monkeypatch.setattr(DepotStore, "check", late)
+    with pytest.raises(errors.ImageNotFound):
+        site.images.complete(CTX, image.id)
+    assert site.files() == []
+
+
+def test_bytes_of_deleted_images_are_swept_now_and_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = site.images.create(CTX, RAW)
+    site.depot.receive(gone.id, 0, b"half")
+    with site.database.write() as conn:
+        image_rows.mark_deleted(conn, gone.id, site.runtime.clock.now())
+    site.depot.tick()
+    assert site.files() == [f"{gone.id}.part"]  # just swept
+    monkeypatch.setattr("conductor.depot._SWEEP_EVERY_S", 0.0)
+    site.depot.tick()
+    assert site.files() == []
 
 
 def test_bytes_of_deleted_images_are_swept_at_start_and_others_stay(site: Site, disk: Path) -> None:
