@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from drover.lab.rabbitmq import PrivateRabbit
 from drover.runtime.threads import ThreadRuntime
 from tests.broker import started_broker
 from tests.machine import Machine, running_machine
 from tests.needs import require
+
+# Its bounds of time fail whatever is tested when a machine is busy; how long things take is for tests/bench.
+settings.register_profile("drover", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("drover")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -172,5 +172,5 @@ class Claims(RuleBasedStateMachine):
         assert len({row.host for row in rows if row.group_id == "together"}) <= 1
 
 
-Claims.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+Claims.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestClaims = Claims.TestCase

@@ -214,7 +214,7 @@ def fill(offer: Hardware, wishes: list[HardwareAsk]) -> list[HardwareClaim]:
     return taken
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(offers(), st.lists(asks, max_size=6))
 def test_nothing_is_given_twice_and_nothing_that_is_not_there(offer: Hardware, wishes: list[HardwareAsk]) -> None:
     taken = fill(offer, wishes)
@@ -231,7 +231,7 @@ def test_nothing_is_given_twice_and_nothing_that_is_not_there(offer: Hardware, w
     assert set(addresses) <= {each.address for each in offer.devices}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(offers(), st.lists(asks, max_size=4), asks)
 def test_what_is_given_is_what_was_asked_for(offer: Hardware, before: list[HardwareAsk], ask: HardwareAsk) -> None:
     taken = fill(offer, before)
@@ -252,7 +252,7 @@ def test_what_is_given_is_what_was_asked_for(offer: Hardware, before: list[Hardw
             assert each.cpus in possible(offer, taken, each.cell, each.vcpus, ask.threads)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(offers(), st.lists(asks, max_size=4), asks)
 def test_trying_everything_agrees(offer: Hardware, before: list[HardwareAsk], ask: HardwareAsk) -> None:
     taken = fill(offer, before)

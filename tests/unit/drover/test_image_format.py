@@ -137,7 +137,7 @@ hostile = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(content=hostile, declared=st.sampled_from(list(ImageFormat)))
 def test_hostile_bytes_are_judged_or_refused_and_never_trusted(
     tmp_path: Path, content: bytes, declared: ImageFormat

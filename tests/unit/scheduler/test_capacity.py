@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from drover.db.host_table import HostRow
 from drover.objects.selection import HostCapacity
@@ -18,7 +18,6 @@ CHAIN = chain()
 MOST = 200
 
 
-@settings(deadline=None)
 @given(rows=fleets(), wanted=specs)
 def test_it_counts_what_one_by_one_would_be_placed(rows: list[HostRow], wanted: PlacementSpec) -> None:
     table = HostTable.build(rows)

@@ -53,7 +53,7 @@ def world(rows: Iterable[HostRow], usage: Mapping[str, HostUsage] | None = None)
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=fleets(least=2), requests=batches(), usage=usages)
 @example(rows=[host("host0"), host("host1")], requests=[spec(vcpus=0, memory_mib=0, disk_gib=0)] * 70, usage={})
 @example(
@@ -71,7 +71,6 @@ def test_a_batch_is_placed_as_if_one_by_one(
     assert (table.free.tolist(), table.counts.tolist()) == before
 
 
-@settings(deadline=None)
 @given(rows=fleets(least=2), requests=batches(), seed=st.integers(0, 9), subset=st.integers(1, 5))
 def test_chance_among_the_best_is_the_same_one_by_one(
     rows: list[HostRow], requests: list[PlacementSpec], seed: int, subset: int
@@ -81,7 +80,6 @@ def test_chance_among_the_best_is_the_same_one_by_one(
     assert answers(decide(HostTable.build(rows), requests, SPREAD, limits)) == plainly
 
 
-@settings(deadline=None)
 @given(rows=fleets(least=2), requests=batches())
 def test_what_is_refused_fits_nowhere_and_what_is_placed_fits(
     rows: list[HostRow], requests: list[PlacementSpec]
@@ -96,7 +94,6 @@ def test_what_is_refused_fits_nowhere_and_what_is_placed_fits(
             assert all(on.intersection(now.refusals(row.host, wanted)) for row in rows)
 
 
-@settings(deadline=None)
 @given(rows=fleets(least=2), requests=batches())
 def test_no_host_gets_more_than_it_has(rows: list[HostRow], requests: list[PlacementSpec]) -> None:
     table = HostTable.build(rows)

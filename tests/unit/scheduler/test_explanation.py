@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from drover.db.host_table import HostRow
 from drover.db.wish import Placed
@@ -112,7 +112,6 @@ def test_hardware_that_the_instance_has_is_free_for_itself() -> None:
     assert [each.words for each in explain(fleet, "a", request, CHAIN, []).verdicts if each.words] == []
 
 
-@settings(deadline=None)
 @given(rows=fleets(), wanted=specs)
 def test_then_and_now_agree_while_nothing_changes(rows: list[HostRow], wanted: PlacementSpec) -> None:
     table = HostTable.build(rows)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drover.db.host_table import HostRow
@@ -55,7 +55,6 @@ def test_hosts_stand_in_the_order_of_their_names() -> None:
     assert not table.is_host("d").any()
 
 
-@settings(deadline=None)
 @given(before=fleets(), usage=usages, data=st.data())
 def test_an_updated_table_equals_one_built_anew(
     before: list[HostRow], usage: dict[str, HostUsage], data: st.DataObject

@@ -110,7 +110,7 @@ def test_members_of_soft_groups_stay() -> None:
 crowds = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), st.sampled_from(("", "kvm"))), max_size=14)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(crowd=crowds, most=st.integers(0, 6))
 def test_every_step_is_lawful_and_evens_out(crowd: list[tuple[int, int, str]], most: int) -> None:
     guests = [

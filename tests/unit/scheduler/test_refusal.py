@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from drover.db.host_table import HostRow
 from scheduler.decide import Limits, decide
@@ -14,7 +14,6 @@ from tests.unit.scheduler.fleets import chain, fleets, host, spec, specs
 CHAIN = chain()
 
 
-@settings(deadline=None)
 @given(rows=fleets(), wanted=specs)
 def test_bytes_name_the_first_filter_that_refuses_each_host(rows: list[HostRow], wanted: PlacementSpec) -> None:
     table = HostTable.build(rows)

@@ -6,7 +6,7 @@ import gzip
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drover import errors
@@ -54,7 +54,6 @@ def _with(line: HostLine, amount: Resources) -> HostLine:
     return HostLine(row=HostRow(**row), instances=line.instances + 1)
 
 
-@settings(deadline=None)
 @given(rows=fleets(), wanted=st.lists(specs, max_size=12))
 def test_it_replays_to_the_choices_that_were_made(rows: list[HostRow], wanted: list[PlacementSpec]) -> None:
     taken = unpack(pack(after(rows, wanted)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drover.conf.scheduler import SchedulerSettings
@@ -36,7 +36,6 @@ def table_of(rows: list[HostRow], usage: dict[str, HostUsage], wanted: Placement
     return table
 
 
-@settings(deadline=None)
 @given(rows=fleets(), usage=usages, wanted=requests, placed=moments)
 def test_a_host_is_refused_with_words_and_passes_without(
     rows: list[HostRow], usage: dict[str, HostUsage], wanted: PlacementSpec, placed: list[int]
@@ -49,7 +48,6 @@ def test_a_host_is_refused_with_words_and_passes_without(
         assert each.applies(table, wanted) or all(mask), each.name
 
 
-@settings(deadline=None)
 @given(rows=fleets(), usage=usages, wanted=requests, placed=moments)
 def test_a_host_is_judged_by_its_own_columns_alone(
     rows: list[HostRow], usage: dict[str, HostUsage], wanted: PlacementSpec, placed: list[int]

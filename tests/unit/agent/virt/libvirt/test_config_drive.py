@@ -101,7 +101,7 @@ def test_the_bytes_depend_on_the_spec_alone(far_east: None) -> None:
 _ANY = st.text(st.characters(codec="utf-8"), max_size=60)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(hostname=_ANY, key=_ANY, user_data=_ANY)
 @example(hostname="\x85", key="\u2028", user_data="")
 def test_hostile_content_stays_content(hostname: str, key: str, user_data: str) -> None:

@@ -166,7 +166,7 @@ def test_an_agent_is_there_once_its_channel_is_connected() -> None:
 _ANY = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(name=_ANY, flavor=_ANY, project=_ANY, metadata=st.dictionaries(_ANY, _ANY, max_size=4))
 def test_no_text_changes_the_structure(name: str, flavor: str, project: str, metadata: dict[str, str]) -> None:
     spec = make_spec(name=name, flavor_name=flavor, project_id=project, metadata=metadata)
