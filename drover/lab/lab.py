@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drover import errors
-from drover.lab import libvirtd, readiness
+from drover.lab import libvirtd, port_block, readiness
 from drover.lab.fake_host import FakeHosts
 from drover.lab.layout import Layout
 from drover.lab.machine import Machines
@@ -20,7 +20,7 @@ from drover.lab.namespace_host import NamespaceHosts
 from drover.lab.part import Parts, together
 from drover.lab.readiness import Goal
 from drover.lab.service import POSTGRESQL, RABBITMQ, Services, agent_of
-from drover.lab.spec import Driver, LabSpec, check_own, load, save, settled, validate, with_ports
+from drover.lab.spec import Driver, LabSpec, check_own, load, save, settled, validate
 from drover.runtime import Runtime, program
 
 __all__ = ["Lab", "PartStatus"]
@@ -216,7 +216,7 @@ class Lab:
         found = load(self.layout)
         spec = settled(wanted, found) if wanted else self.spec()
         if found is None:
-            spec = with_ports(spec, self.layout.directory)
+            spec = replace(spec, first_port=port_block.claim(self.layout.directory))
         if spec != found:
             save(spec, self.layout)
         for directory in (self.layout.logs, self.layout.configs):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import uuid
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,7 +13,6 @@ from pathlib import Path
 from drover import errors
 from drover.lab.layout import Layout
 from drover.objects import codec
-from drover.runtime.port import is_listening
 
 __all__ = [
     "GATEWAY",
@@ -28,7 +26,6 @@ __all__ = [
     "save",
     "settled",
     "validate",
-    "with_ports",
 ]
 
 #: the fabric's address on the hosts' management network; broker and depot are reached there
@@ -38,9 +35,6 @@ MAX_HOSTS = 200
 MAX_SERVICES = 9
 #: sun_path holds 108 bytes, the last of which is 0
 MAX_SOCKET_PATH = 107
-
-#: blocks of ports below those that the kernel hands out to whoever asks
-_FIRST_BLOCK, _BLOCK, _BLOCKS = 20000, 256, 48
 
 _NAMESPACE = uuid.UUID("4f9c8f5e-6c6e-5c0e-9f55-64726f766572")
 _HOST = re.compile(r"host([1-9][0-9]{0,2})")
@@ -140,19 +134,6 @@ def settled(wanted: LabSpec, found: LabSpec | None) -> LabSpec:
     if wanted.hosts < found.hosts:
         raise errors.BadInput(reason=f"the lab here has {found.hosts} hosts; take it down to have fewer")
     return replace(found, hosts=wanted.hosts)
-
-
-def with_ports(spec: LabSpec, directory: Path) -> LabSpec:
-    """The spec with a block of ports nobody listens on; the same directory tries the same block first.
-
-    :raises errors.LabFailed: all are taken.
-    """
-    seed = zlib.crc32(os.fsencode(directory))
-    for attempt in range(_BLOCKS):
-        first = _FIRST_BLOCK + (seed + attempt) % _BLOCKS * _BLOCK
-        if not any(is_listening("127.0.0.1", first + offset) for offset in range(16)):
-            return replace(spec, first_port=first)
-    raise errors.LabFailed(reason="every block of ports from 20000 to 32287 is in use")
 
 
 def check_own(layout: Layout) -> None:

@@ -7,7 +7,8 @@ import socket
 
 __all__ = ["free_ports", "is_listening"]
 
-_FIRST, _LAST = 20000, 32000
+#: below those of labs (drover.lab.port_block)
+_FIRST, _LAST = 10000, 19999
 
 
 def is_listening(address: str, port: int, *, timeout_s: float = 1.0) -> bool:
