@@ -35,7 +35,9 @@ def burnin(fleet: Fleet, *arguments: str) -> tuple[int, dict[str, Any]]:
 @contextmanager
 def started(fleet: Fleet, seed: int) -> Iterator[subprocess.Popen[str]]:
     """A run under way, with instances of its own that are active."""
-    command = [str(Path(sys.executable).with_name("drover")), "burnin", "--minutes", "10", "--seed", str(seed)]
+    drover = str(Path(sys.executable).with_name("drover"))
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would their children.
+    command = ["env", "--default-signal=INT", drover, "burnin", "--minutes", "10", "--seed", str(seed)]
     environment = {**os.environ, "DROVER_CONFIG": str(fleet.lab.config_file)}
     run = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
