@@ -37,6 +37,7 @@ __all__ = [
     "Release",
     "Requeue",
     "Schedule",
+    "Setback",
     "Vm",
     "Wait",
     "apply",
@@ -73,6 +74,15 @@ class Finish:
     attempt: int
     state: OperationState
     error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A build did not work on its host and is to be tried elsewhere: how it ends if there is no other."""
+
+    operation_id: str
+    attempt: int
+    error: ErrorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,7 @@ Effect = (
     Begin
     | Grant
     | Finish
+    | Setback
     | Requeue
     | Schedule
     | Wait
@@ -252,6 +263,8 @@ def _operations(conn: Connection, effects: Sequence[Effect], owner: Owner, appli
             else:
                 pair = (effect.operation_id, effect.attempt)
                 applied.events += operation.finish(conn, [pair], effect.state, effect.error, owner.now)
+        elif isinstance(effect, Setback):
+            operation.set_back(conn, effect.operation_id, effect.attempt, effect.error)
         elif isinstance(effect, Requeue):
             applied.requeued.append(effect.operation.id)
             applied.events += operation.requeue(

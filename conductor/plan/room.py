@@ -5,6 +5,7 @@ One that waits stays in ``scheduling``; what it waits for stands in its row.  It
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from conductor.effect import Effect, Wait
@@ -12,7 +13,7 @@ from conductor.plan.sync import failed, info
 from drover import errors
 from drover.clock import age_s
 from drover.objects.group import Hints
-from drover.objects.operation import Decision, Operation, refusal
+from drover.objects.operation import Decision, ErrorInfo, Operation, refusal
 from drover.states import OperationState
 
 __all__ = ["plan_limit", "plan_unplaceable"]
@@ -29,7 +30,7 @@ def plan_unplaceable(op: Operation, hints: Hints, decision: Decision | None, now
         return []
     words = refusal(decision.funnel, decision.short)
     if not hints.wait:
-        return failed(op, info(_no_valid_host(op, words)))
+        return failed(op, _nowhere(op, words))
     if over := plan_limit(op, hints, words, now):
         return over
     return [Wait(op.id, op.attempt, words)] if words != op.waits else []
@@ -42,8 +43,12 @@ def plan_limit(op: Operation, hints: Hints, words: str, now: datetime) -> list[E
     """
     if hints.wait_s <= 0 or age_s(op.created_at, now) < hints.wait_s:
         return []
-    return failed(op, info(_no_valid_host(op, f"{words} for {hints.wait_s:g} s")))
+    return failed(op, _nowhere(op, f"{words} for {hints.wait_s:g} s"))
 
 
-def _no_valid_host(op: Operation, words: str) -> errors.NoValidHost:
-    return errors.NoValidHost(what=op.instance_name, reason=f"{words}; see: drover why {op.instance_name}")
+def _nowhere(op: Operation, words: str) -> ErrorInfo:
+    """The last failure that a host told of; where none did, that there is no host."""
+    if op.error is not None:
+        return replace(op.error, message=f"{op.error.message}; no other host: {words}")
+    reason = f"{words}; see: drover why {op.instance_name}"
+    return info(errors.NoValidHost(what=op.instance_name, reason=reason))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from conductor.effect import Begin, DropImage, Effect, Finish, Grant, Log, Move, Release, Requeue, Schedule, Vm
+from conductor.effect import Begin, DropImage, Effect, Finish, Grant, Log, Move, Release, Requeue, Schedule, Setback, Vm
 from conductor.plan.quarantine import failure_of
 from drover import errors
 from drover.objects.catalog import ImageStatus
@@ -150,6 +150,7 @@ def build_failed(facts: Facts, op: Operation, host: str, error: ErrorInfo, *, cl
     effects = [_left(p, clean=clean) for p in mine]
     may_run = not clean and any(p.state in _MAY_RUN for p in mine)
     if error.retryable and op.attempt < facts.build_attempts:
+        effects.append(Setback(op.id, op.attempt, error))
         return effects if may_run else [*effects, Requeue(op, host)]
     return [*effects, *failed(op, error)]
 

@@ -278,6 +278,12 @@ _FINISH = (
 )
 
 
+def set_back(conn: Connection, operation_id: str, attempt: int, error: ErrorInfo) -> None:
+    """Keep why the attempt failed, of one that goes on with the next."""
+    here = (operation.c.id == operation_id, operation.c.attempt == attempt, operation.c.unfinished == 1)
+    conn.execute(update(operation).where(*here).values(error=codec.to_json(error)))
+
+
 def requeue(conn: Connection, op: Operation, *, exclude: str, owner: str, until: datetime) -> list[Event]:
     """Back to the scheduler: next attempt, without *exclude*."""
     excluded = sorted({*op.excluded_hosts, exclude} - {""})

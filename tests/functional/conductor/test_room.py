@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -105,6 +106,38 @@ def test_without_a_word_it_fails(fleet: Fleet) -> None:
     assert error is not None
     assert error.code == "NoValidHost"
     assert "of 2 hosts memory refused 2" in error.message
+
+
+def test_a_build_that_failed_on_every_host_there_is_ends_with_that_failure(fleet: Fleet) -> None:
+    agent = fleet.agent()
+    reply = fleet.create()
+    fleet.place(reply)
+    broken = ErrorInfo(code="DiskFull", message="no space for image i on /var", retryable=True, params={"what": "i"})
+    agent.end(agent.sync().orders[0], Outcome.FAILED, clean=True, error=broken)
+    assert show(fleet, reply).error == broken  # why it is at its second attempt
+    refuse(fleet, reply, attempt=2)
+    until(fleet, lambda: show(fleet, reply).state is OperationState.FAILED, "the end")
+    error = show(fleet, reply).error
+    assert error is not None
+    assert error == replace(broken, message=f"{broken.message}; no other host: of 2 hosts memory refused 2")
+    fault = fleet.api.instance_show(CTX, reply.instance_uuids[0]).fault
+    assert fault is not None
+    assert (fault.code, fault.message) == (error.code, error.message)
+
+
+def test_a_build_that_succeeds_elsewhere_has_no_error(fleet: Fleet) -> None:
+    first, second = fleet.agent("h1"), fleet.agent("h2")
+    reply = fleet.create()
+    fleet.place(reply, "h1")
+    first.end(
+        first.sync().orders[0], Outcome.FAILED, clean=True, error=ErrorInfo(code="X", message="x", retryable=True)
+    )
+    fleet.place(reply, "h2", attempt=2)
+    [order] = second.sync().orders
+    assert second.begin(order)
+    second.end(order)
+    ended = show(fleet, reply)
+    assert (ended.state, ended.error) == (OperationState.SUCCEEDED, None)
 
 
 def test_it_stays_in_scheduling_and_says_why(fleet: Fleet) -> None:

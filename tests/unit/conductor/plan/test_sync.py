@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conductor.effect import Begin, BuildFailed, DropImage, Effect, Finish, Grant, Move, Release, Requeue, Schedule, Vm
+from conductor.effect import (
+    Begin,
+    BuildFailed,
+    DropImage,
+    Effect,
+    Finish,
+    Grant,
+    Move,
+    Release,
+    Requeue,
+    Schedule,
+    Setback,
+    Vm,
+)
 from conductor.plan.sync import (
     SyncPlan,
     choose_orders,
@@ -65,7 +78,8 @@ def test_a_failed_build_goes_elsewhere_and_gives_back_only_what_is_known_to_be_g
 def test_a_permitted_build_that_failed_goes_elsewhere_only_when_its_host_says_that_it_is_gone() -> None:
     permitted = placement(PlacementState.PERMITTED)
     plan = ended(operation(), permitted, outcome=Outcome.FAILED, error=ERROR, clean=False)
-    assert [type(e) for e in plan.effects] == [Move, BuildFailed]
+    assert [type(e) for e in plan.effects] == [Move, Setback, BuildFailed]
+    assert Setback("op", 1, ERROR) in plan.effects
     leaving = placement(PlacementState.LEAVING)
     plan = SyncPlan()
     plan_gone(plan, facts(operation(), leaving), "h1", Gone(instance_uuid="i", epoch=1))
