@@ -241,8 +241,8 @@ def test_a_slow_or_faltering_server_only_delays(server: Server, subject: Subject
     ("manner", "code"),
     [
         ("other", "ImageChecksumMismatch"),
-        ("short", "ImageChecksumMismatch"),
-        ("endless", "ImageChecksumMismatch"),
+        ("short", "ImageFetchFailed"),
+        ("endless", "ImageFetchFailed"),
         ("stump", "ImageFetchFailed"),
     ],
 )
