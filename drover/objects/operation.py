@@ -53,7 +53,7 @@ class Operation:
     dispatched_at: datetime | None = None  # a host was claimed or known
     started_at: datetime | None = None  # the agent began it
     finished_at: datetime | None = None
-    error: ErrorInfo | None = None
+    error: ErrorInfo | None = None  # of one that goes on: why its last attempt failed
     waits: str = ""  # why it waits for room; "": it does not
 
 
