@@ -135,7 +135,7 @@ class Core:
         """After a commit: wake who waits, tell the scheduler what needs a host, remove bytes that no image has.
 
         Who is killed before this loses nothing but events: waiters look by themselves, the reaper nudges again, and
-        the depot removes bytes without an image when it starts.
+        the depot removes bytes without an image when it starts, and now and then.
         """
         self.events.publish(applied.events)
         self.waiter.finished(applied.finished)
@@ -146,7 +146,7 @@ class Core:
             try:
                 self.discard_image(image_id)
             except OSError as exc:
-                LOG.warning("image bytes not removed, the depot's next start will", image=image_id, error=exc)
+                LOG.warning("image bytes not removed, the depot's next sweep will", image=image_id, error=exc)
 
     def nudge_scheduler(self, operation_ids: Sequence[str]) -> None:
         """A lost nudge is repeated by the reaper when the operation's lease runs out."""

@@ -58,7 +58,8 @@ class Depot:
         self._key = depot_key
         self._server: _Server | None = None
         self._task: Task | None = None
-        self._swept_at = 0.0
+        self._stopping = runtime.event()
+        self._sweeper: Task | None = None
 
     @property
     def port(self) -> int:
@@ -66,7 +67,7 @@ class Depot:
         return int(self._server.server_address[1]) if self._server else 0
 
     def start(self) -> None:
-        """Remove what a crash left behind, listen, and serve until :meth:`stop`.
+        """Remove what a crash left behind, now and every ten minutes, listen, and serve until :meth:`stop`.
 
         :raises errors.InvalidConfig: it cannot listen there, the directory cannot be made, or the certificate is none.
         """
@@ -79,25 +80,28 @@ class Depot:
         except OSError as exc:
             raise errors.InvalidConfig(reason=f"[depot] {address[0]}:{address[1]}, {exc}") from None
         self._sweep()
+        self._sweeper = self.runtime.spawn("depot-sweep", self._sweeps)
         self._task = self.runtime.spawn("depot", self._server.serve_forever)
         LOG.info("depot listens", address=address[0], port=self.port, directory=self.settings.directory)
 
     def stop(self) -> None:
         """Take no more connections and let the requests that run end, for ten seconds at most."""
+        self._stopping.set()
         if self._server is not None and self._task is not None:
             self._server.shutdown()
             self._task.join()
             self._server.drain(_DRAIN_S)
             self._server.server_close()
             self._server = None
+        if self._sweeper is not None:
+            self._sweeper.join(_DRAIN_S)
 
-    def tick(self) -> None:
-        """Called with each round of the conductor: sweep again after a while."""
-        if self.runtime.clock.monotonic() - self._swept_at >= _SWEEP_EVERY_S:
+    def _sweeps(self) -> None:
+        """A task of its own: storage that hangs holds up nothing else."""
+        while not self._stopping.wait(_SWEEP_EVERY_S):
             self._sweep()
 
     def _sweep(self) -> None:
-        self._swept_at = self.runtime.clock.monotonic()
         try:
             self.sweep()
         except (errors.Unavailable, OSError) as exc:

@@ -160,8 +160,6 @@ class Conductor:
                 self._beat()
                 sync.fleet_size(reaper.round(echo=self._echo()))
                 purge.tick()
-                if self._depot is not None:
-                    self._depot.tick()
             except errors.Unavailable as exc:
                 LOG.warning("round not done", error=exc)
             except Exception:  # the next round tries again; a dead reaper would leave things stuck

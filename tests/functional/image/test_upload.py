@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conductor.depot import Depot
 from conductor.depot_store import Checked, DepotStore
 from conductor.workflows.image import ImageWorkflow
 from drover import errors
@@ -246,16 +247,26 @@ def test_a_check_that_a_delete_overtook_leaves_nothing(
     assert site.files() == []
 
 
+@pytest.mark.timeout(60)
 def test_bytes_of_deleted_images_are_swept_now_and_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = site.images.create(CTX, RAW)
     site.depot.receive(gone.id, 0, b"half")
     with site.database.write() as conn:
         image_rows.mark_deleted(conn, gone.id, site.runtime.clock.now())
-    site.depot.tick()
-    assert site.files() == [f"{gone.id}.part"]  # just swept
-    monkeypatch.setattr("conductor.depot._SWEEP_EVERY_S", 0.0)
-    site.depot.tick()
-    assert site.files() == []
+    monkeypatch.setattr("conductor.depot._SWEEP_EVERY_S", 0.01)
+    sweep, swept = Depot.sweep, site.runtime.queue()
+
+    def told(depot: Depot) -> None:
+        sweep(depot)
+        swept.put(site.files())
+
+    monkeypatch.setattr(Depot, "sweep", told)
+    site.restart()
+    assert swept.get() == []  # at the start
+    late = Path(site.settings.directory) / f"{gone.id}.refused"
+    late.write_text("{}")
+    while late.exists():
+        swept.get()
 
 
 def test_bytes_of_deleted_images_are_swept_at_start_and_others_stay(site: Site, disk: Path) -> None:
